@@ -1,0 +1,1 @@
+"""The shipped experiments; a config names every knob there is."""

@@ -1,0 +1,87 @@
+"""What the configs share: their arguments, and the knobs that every experiment has."""
+
+import os
+
+from ml_collections import ConfigDict, config_dict
+
+
+def arguments(text: str | None, **known: str | bool) -> ConfigDict:
+    """Reads the arguments behind a config's colon, e.g. "cohort=brats,net=resnet,debug".
+
+    Args:
+        text: what stands behind the colon; None for nothing.
+        **known: the arguments there are, with their defaults; a bool one is a bare word.
+
+    Raises:
+        ValueError: an argument there isn't.
+    """
+    found = dict(known)
+    for item in filter(None, (text or "").split(",")):
+        name, is_pair, value = item.partition("=")
+        if name not in known or bool(is_pair) == isinstance(known[name], bool):
+            usage = ", ".join(n if isinstance(v, bool) else f"{n}=..." for n, v in known.items())
+            raise ValueError(f"the config has no argument {item!r}; expected some of {usage}")
+        found[name] = value if is_pair else True
+    return ConfigDict(found)
+
+
+def choose(what: str, name: str, known: dict):
+    """The value of that name; ValueError names those there are."""
+    if name not in known:
+        raise ValueError(f"{what} is {name!r}; expected one of {', '.join(known)}")
+    return known[name]
+
+
+def real_data(folder: str) -> str:
+    """Where a public cohort lies: in $RUBIK_DATA, or in ./data."""
+    return os.path.join(os.environ.get("RUBIK_DATA", "data"), folder)
+
+
+def base(*, steps: int, batch_size: int) -> ConfigDict:
+    """The knobs of the loop, the optimiser and the data, with the defaults of all experiments."""
+    c = ConfigDict()
+    c.seed = 0
+    c.steps = steps  # optimiser steps of the whole run
+    c.batch_size = batch_size  # volumes of a step, on all devices together
+    c.accumulate = 1  # in how many parts a device works off its share of the batch
+    c.steps_per_call = 1  # steps of one compiled call
+
+    c.optim = ConfigDict()
+    c.optim.name = "adamw"  # or sgd
+    c.optim.rate = 1e-3
+    c.optim.schedule = "cosine"  # or step, constant
+    c.optim.warmup = c.get_ref("steps") // 20  # steps
+    c.optim.final = 0.01  # cosine: where it ends, as a share of the rate
+    c.optim.drops = (0.5, 0.75)  # step: when, as shares of the run
+    c.optim.drop_factor = 0.1
+    c.optim.weight_decay = 0.01
+    c.optim.momentum = 0.9  # Adam's b1, or SGD's Nesterov momentum
+    c.optim.clip = 1.0  # largest global norm of the gradient; 0 for none
+
+    c.data = ConfigDict()
+    c.data.source = "folder"  # or msd, phantom
+    c.data.path = config_dict.placeholder(str)
+    c.data.modalities = ("**/*.nii.gz",)  # folder: a glob for each, relative to the path
+    c.data.masks = ""  # folder: a glob for the masks
+    c.data.count = 48  # phantom: how many to generate
+    c.data.store = "data/store"  # where prepared volumes are kept
+    c.data.workers = 2  # threads that read
+    c.data.intensity = ConfigDict()
+    c.data.intensity.kind = "percentile"  # or window: values, e.g. Hounsfield units
+    c.data.intensity.low = 0.5
+    c.data.intensity.high = 99.5
+    c.data.pad = "refuse"  # or edge: gives positions away
+    c.data.resident = False  # True: the training cases live on the devices
+    c.data.split = ConfigDict()
+    c.data.split.test = 0.2  # share of the cases, never trained on
+    c.data.split.validation = 0.1  # share of the rest, chooses the best checkpoint
+    c.data.split.seed = 0
+
+    c.every = ConfigDict()
+    c.every.log = max(1, steps // 40)
+    c.every.evaluate = max(1, steps // 10)
+    c.every.checkpoint = max(1, steps // 10)
+
+    c.evaluate = ConfigDict()
+    c.evaluate.repeats = 4  # windows of each held-out case
+    return c

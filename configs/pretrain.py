@@ -1,0 +1,158 @@
+"""Pre-training by Rubik's cube recovery.
+
+python -m rubik_jax.main --config=configs/pretrain.py --workdir=runs/phantom
+python -m rubik_jax.main --config=configs/pretrain.py:cohort=hippocampus --workdir=runs/hippocampus
+python -m rubik_jax.main --config=configs/pretrain.py:cohort=folder --workdir=runs/own \
+    --config.data.path=SCANS --config.data.modalities="('**/*_t1.nii.gz','**/*_t2.nii.gz')"
+
+Arguments: cohort=phantom|hippocampus|haemorrhage|brats|folder, net=vgg|resnet, grid=2|3|2x2x1|...,
+and debug for the same in miniature.
+"""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+class Cohort(NamedTuple):
+    """What a cohort decides: its window and gap, how deep a network its cubes bear, its cost."""
+
+    window: tuple[int, int, int]  # of a 2x2x2 grid, in voxels
+    gap: tuple[int, int, int]
+    widths: tuple[int, ...]
+    strides: tuple[tuple[int, int, int], ...]
+    steps: int
+    batch_size: int
+    dtype: str
+    data: dict
+
+
+# The last features of a cube must keep places (3x4x2 or so), or the order isn't learned.
+COHORTS = {
+    "phantom": Cohort(
+        window=(36, 44, 36),
+        gap=(4, 4, 4),
+        widths=(16, 32, 64),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        steps=400,
+        batch_size=8,
+        dtype="float32",
+        data={"source": "phantom", "path": "data/phantom"},
+    ),
+    # Medical Segmentation Decathlon Task04: no case is smaller than 31x40x24.
+    "hippocampus": Cohort(
+        window=(31, 40, 24),
+        gap=(3, 4, 4),
+        widths=(16, 32, 64),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        steps=2500,
+        batch_size=16,
+        dtype="float32",
+        data={"source": "msd", "path": common.real_data("hippocampus")},
+    ),
+    # The paper's CT: cubes of 64x64x12 on 230x270x30, where a gap of 10 has no room along z.
+    "haemorrhage": Cohort(
+        window=(138, 138, 28),
+        gap=(10, 10, 4),
+        widths=(32, 64, 128, 256),
+        strides=((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2)),
+        steps=20_000,
+        batch_size=8,
+        dtype="bfloat16",
+        data={
+            "path": "data/haemorrhage",
+            "intensity": {"kind": "window", "low": 0.0, "high": 80.0},
+        },
+    ),
+    # The paper's BraTS: cubes of 64x64x64, four modalities as channels.
+    "brats": Cohort(
+        window=(138, 138, 138),
+        gap=(10, 10, 10),
+        widths=(32, 64, 128, 256),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+        steps=20_000,
+        batch_size=4,
+        dtype="bfloat16",
+        data={
+            "path": "data/brats",
+            "modalities": tuple(f"**/*_{m}.nii.gz" for m in ("t1", "t1ce", "t2", "flair")),
+        },
+    ),
+    "folder": Cohort(
+        window=(68, 68, 68),
+        gap=(4, 4, 4),
+        widths=(16, 32, 64, 128),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+        steps=5000,
+        batch_size=8,
+        dtype="float32",
+        data={},
+    ),
+}
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+    """The config for the arguments in `text`."""
+    arg = common.arguments(text, cohort="phantom", net="vgg", grid="2", debug=False)
+    cohort = common.choose("cohort", arg.cohort, COHORTS)
+    counts = _counts(arg.grid)
+
+    c = common.base(steps=cohort.steps, batch_size=cohort.batch_size)
+    c.task = "pretrain"
+    c.data.update(cohort.data)
+
+    c.proxy = ConfigDict()
+    c.proxy.counts = counts  # cubes along x, y, z
+    c.proxy.cube = tuple(  # voxels along x, y, z
+        (w - (n - 1) * g) // n for w, n, g in zip(cohort.window, counts, cohort.gap, strict=True)
+    )
+    c.proxy.gap = cohort.gap  # voxels between neighbours
+    c.proxy.jitter = (0, 0, 0)  # by how many voxels a cube may be moved, at most the gap
+    c.proxy.orders = "greedy"  # or group (8 cubes), none
+    c.proxy.num_orders = 100  # K
+    c.proxy.turns = "half"  # or all (24, cubes with equal sides), none
+    c.proxy.masking = 0.0  # probability that a cube is masked, as in Rubik's Cube+
+    c.proxy.curriculum = ConfigDict()
+    c.proxy.curriculum.hold = 0  # steps during which no cube is turned
+    c.proxy.curriculum.ramp = 0  # steps until every cube is free to turn
+
+    c.loss = ConfigDict()
+    c.loss.alpha = 0.5  # of the permutation loss
+    c.loss.beta = 0.5  # of the rotation loss
+    c.loss.gamma = 0.5  # of the masking loss
+    c.loss.reduction = "mean"  # or sum: of rotation and masking loss over the cubes
+
+    c.model = ConfigDict()
+    c.model.encoder = ConfigDict()
+    c.model.encoder.name = common.choose("net", arg.net, {"vgg": "vgg", "resnet": "resnet"})
+    c.model.encoder.widths = cohort.widths  # channels of each stage
+    c.model.encoder.convs = (1, *(2 for _ in cohort.widths[1:]))  # convolutions of each stage
+    c.model.encoder.strides = cohort.strides  # pooling before each stage, along x, y, z
+    c.model.encoder.norm = "group"  # or batch, none
+    c.model.encoder.dtype = cohort.dtype  # or bfloat16, float32: what is computed in
+    c.model.projection = 64  # length of a cube's vector
+    c.model.heads = "tied"  # or joint, the paper's
+    c.model.hidden = 256  # joint: width of the order head's hidden layer; 0 for none
+    return _debug(c) if arg.debug else c
+
+
+def _counts(grid: str) -> tuple[int, int, int]:
+    sides = grid.split("x")
+    if len(sides) not in (1, 3) or not all(side.isdigit() for side in sides):
+        raise ValueError(f"grid is {grid!r}; expected a number or three, such as 2 or 2x2x1")
+    return tuple(int(side) for side in (sides * 3)[:3])
+
+
+def _debug(c: ConfigDict) -> ConfigDict:
+    """The same run in miniature: seconds instead of minutes."""
+    c.steps, c.batch_size = 4, 4
+    c.every.log, c.every.evaluate, c.every.checkpoint = 1, 2, 2
+    c.optim.warmup = 1
+    c.model.encoder.widths = tuple(8 for _ in c.model.encoder.widths)
+    c.model.encoder.convs = tuple(1 for _ in c.model.encoder.convs)
+    c.model.projection = 16
+    c.data.count = 8
+    c.evaluate.repeats = 1
+    return c

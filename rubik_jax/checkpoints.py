@@ -1,0 +1,114 @@
+"""Orbax checkpoints of a run: the latest to go on from, the best to be used, each self-describing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+from rubik_jax.errors import UserError
+
+FOLDERS = {"latest": "checkpoints", "best": "best"}
+
+
+class Checkpoints:
+    """Writes and reads the checkpoints of a run directory.
+
+    Latest and best lie apart, `checkpoints/<step>/` and `best/<step>/`, since a manager that
+    keeps the best alone would delete the newest whenever it scores worst. Writing goes on in the
+    background; a process killed meanwhile leaves the one before whole.
+    """
+
+    def __init__(self, workdir: Path):
+        self._managers = {
+            kind: ocp.CheckpointManager(
+                (Path(workdir) / folder).absolute(),
+                item_names=("state", "description"),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=1, cleanup_tmp_directories=True, enable_async_checkpointing=True
+                ),
+            )
+            for kind, folder in FOLDERS.items()
+        }
+
+    def step(self, kind: str) -> int | None:
+        """The step of the latest or best checkpoint, None where there is none."""
+        return self._managers[kind].latest_step()
+
+    def save(self, kind: str, step: int, state: PyTree, description: dict[str, Any]) -> None:
+        """Begins to write a checkpoint; `state` must be on the host, for it's written later."""
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), description=ocp.args.JsonSave(description)
+        )
+        if not self._managers[kind].save(step, args=arguments, force=True):
+            raise RuntimeError(f"the {kind} checkpoint of step {step} was not written")
+
+    def restore(self, kind: str, like: PyTree) -> PyTree:
+        """Reads a checkpoint into the structure, shapes and dtypes of `like`, as NumPy arrays."""
+        abstract = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+        manager = self._managers[kind]
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        return manager.restore(manager.latest_step(), args=arguments)["state"]
+
+    def description(self, kind: str) -> dict[str, Any] | None:
+        """What the latest or best checkpoint says of itself."""
+        manager = self._managers[kind]
+        if manager.latest_step() is None:
+            return None
+        arguments = ocp.args.Composite(description=ocp.args.JsonRestore())
+        return manager.restore(manager.latest_step(), args=arguments)["description"]
+
+    def wait(self) -> None:
+        """Returns when all that was begun is on disk."""
+        for manager in self._managers.values():
+            manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, then lets go."""
+        for manager in self._managers.values():
+            manager.close()
+
+
+def find(run_dir: Path, kind: str | None = None) -> Path:
+    """The folder of a run's checkpoint: best where there is one, else latest, or the one named.
+
+    Raises:
+        UserError: the run has no such checkpoint.
+    """
+    kinds = [kind] if kind else ["best", "latest"]
+    for each in kinds:
+        folder = Path(run_dir) / FOLDERS[each]
+        steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+        if steps:
+            return folder / str(max(steps))
+    raise UserError(
+        f"{run_dir} holds no {' or '.join(kinds)} checkpoint; expected a run directory with "
+        f"{' or '.join(FOLDERS[each] + '/<step>' for each in kinds)}"
+    )
+
+
+def describe(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself: config, split, orders, versions, accuracies, step."""
+    return json.loads(_json_of(checkpoint).read_text())
+
+
+def read(checkpoint: Path) -> dict[str, PyTree]:
+    """All arrays of a checkpoint as nested dicts of NumPy arrays.
+
+    Raises:
+        UserError: it can't be read whole.
+    """
+    try:
+        return ocp.PyTreeCheckpointer().restore((checkpoint / "state").absolute())
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"checkpoint {checkpoint} can't be read: {error}") from error
+
+
+def _json_of(checkpoint: Path) -> Path:
+    path = checkpoint / "description" / "metadata"
+    if not path.is_file():
+        raise UserError(f"checkpoint {checkpoint} has no description; expected {path}")
+    return path

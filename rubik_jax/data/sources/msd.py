@@ -1,0 +1,83 @@
+"""The labelled training cases of a Medical Segmentation Decathlon or nnU-Net `dataset.json`.
+
+Three layouts are known: the Decathlon's list of files, with several modalities in one 4D file;
+nnU-Net's version 1, the same list with a file `<case>_0000.nii.gz` per modality; and nnU-Net's
+version 2, without a list.
+"""
+
+import glob
+import json
+from pathlib import Path
+
+from rubik_jax.data.cases import Case, existing, stem
+from rubik_jax.errors import UserError
+
+
+def cases(
+    path: str | Path | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
+) -> list[Case]:
+    """The training cases with their masks.
+
+    Args:
+        path: the folder of `dataset.json`, or that file.
+        modalities: ignored, `dataset.json` declares them.
+        masks: ignored, `dataset.json` lists them.
+        count: ignored.
+        seed: ignored.
+
+    Raises:
+        UserError: no `dataset.json`, one that cannot be understood, or files that are absent.
+    """
+    del modalities, masks, count, seed
+    root = existing(path)
+    file = root / "dataset.json" if root.is_dir() else root
+    if not file.is_file():
+        raise UserError(f"{root} holds no dataset.json, which the source 'msd' reads")
+    try:
+        declared = json.loads(file.read_text(encoding="utf-8"))
+        channels = len(declared.get("channel_names") or declared["modality"])
+        found = _listed(file.parent, declared, channels)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read as JSON: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file} is not a dataset.json as the Decathlon or nnU-Net write it: expected "
+            f"'modality' or 'channel_names' and a list 'training' of 'image' and 'label' ({error})"
+        ) from error
+
+    named = [part for case in found for part in (*case.images, case.label) if part is not None]
+    absent = [part for part in named if not part.is_file()]
+    if absent:
+        raise UserError(
+            f"{len(absent)} of the {len(named)} files that {file} names are absent, "
+            f"the first is {absent[0]}"
+        )
+    return found
+
+
+def _listed(root: Path, declared: dict, channels: int) -> list[Case]:
+    if "training" in declared:
+        return [
+            _listed_case(root / entry["image"], root / entry["label"], channels)
+            for entry in declared["training"]
+        ]
+    ending = declared["file_ending"]
+    first = f"_0000{ending}"
+    images, labels = root / "imagesTr", root / "labelsTr"
+    names = (file.removesuffix(first) for file in glob.glob(f"*{first}", root_dir=images))
+    return [
+        Case(name, _split_files(images, name, ending, channels), labels / f"{name}{ending}")
+        for name in names
+    ]
+
+
+def _listed_case(image: Path, label: Path, channels: int) -> Case:
+    name = stem(image.name)
+    files = _split_files(image.parent, name, image.name.removeprefix(name), channels)
+    if not image.exists() and files[0].exists():
+        return Case(name, files, label)
+    return Case(name, (image,), label, channels if channels > 1 else None)
+
+
+def _split_files(folder: Path, name: str, ending: str, channels: int) -> tuple[Path, ...]:
+    return tuple(folder / f"{name}_{channel:04d}{ending}" for channel in range(channels))

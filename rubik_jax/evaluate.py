@@ -1,0 +1,42 @@
+"""How good the answers are on cases that were held out, as sums over all of them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from rubik_jax import metrics, parallel
+from rubik_jax.step import EVALUATION, example_keys, stream
+from rubik_jax.types import Metrics
+
+Evaluation = Callable[[PyTree, Iterable[dict[str, np.ndarray]]], Metrics]
+
+
+def make_evaluation(evaluate: Callable[..., Metrics], seed: int) -> Evaluation:
+    """Compiles once what adds up `evaluate` (variables, batch, keys) over batches and devices.
+
+    The games are the same at every call: an example's key comes from the seed and its index.
+
+    Returns:
+        (replicated variables, batches of the host) -> totals, in float64 on the host.
+    """
+
+    def one(variables: PyTree, batch: Any) -> Metrics:
+        return evaluate(variables, batch, example_keys(stream(seed, EVALUATION), batch["index"]))
+
+    mapped = parallel.mapped_evaluation(one)
+
+    def run(variables: PyTree, batches: Iterable[dict[str, np.ndarray]]) -> Metrics:
+        totals: Metrics | None = None
+        for batch in batches:
+            summed = jax.tree.map(
+                np.float64, parallel.unreplicate(mapped(variables, parallel.shard(batch)))
+            )
+            totals = summed if totals is None else metrics.add(totals, summed)
+        if totals is None:
+            raise ValueError("no batches to evaluate")
+        return totals
+
+    return run

@@ -1,0 +1,229 @@
+"""The command: flags and config are read here and nowhere below."""
+
+import inspect
+import json
+import platform
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import rubik_jax
+from rubik_jax import checkpoints, parallel, workdir
+from rubik_jax.data import loader
+from rubik_jax.data.sources import find_cases
+from rubik_jax.data.split import Split, split
+from rubik_jax.data.store import Store, build
+from rubik_jax.errors import UserError
+from rubik_jax.evaluate import make_evaluation
+from rubik_jax.optim import make_optimiser
+from rubik_jax.report.progress import say, track
+from rubik_jax.tasks.pretrain import pretrain
+from rubik_jax.train import Data, Diverged, Every, fit, show
+from rubik_jax.types import Task
+
+MODES = ("train", "evaluate")
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command line; returns the exit status, 2 with one sentence for a mistake."""
+    try:
+        mode, folder, config = _parse(arguments)
+        {"train": _train, "evaluate": _evaluate}[mode](folder, config)
+    except UserError as error:
+        print(f"rubik_jax: {error}", file=sys.stderr)
+        return 2
+    except Diverged as error:
+        print(f"rubik_jax: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("rubik_jax: interrupted; the same command again goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+class Run(NamedTuple):
+    """What a config comes to: the task, and the cohort's volumes by the parts of its split."""
+
+    task: Task
+    store: Store
+    split: Split
+
+    def batches(self, part: str, config: ConfigDict) -> Any:
+        """Fixed windows of a part's cases."""
+        return loader.held_out_batches(
+            self.store.only(getattr(self.split, part)),
+            window=self.task.window,
+            batch_size=config.batch_size,
+            repeats=config.evaluate.repeats,
+            seed=config.seed,
+        )
+
+
+def _parse(arguments: list[str]) -> tuple[str, Path, ConfigDict]:
+    """Reads the command line; the later modes take the config that lies in the run."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config", None, "the experiment", flag_values=values, sys_argv=arguments
+    )
+    flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
+    flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
+    try:
+        rest = values(arguments)[1:]
+    except Exception as error:  # a config is the user's code: whatever it raises is a mistake
+        raise UserError(" ".join(str(error).split()) or type(error).__name__) from error
+    if rest:
+        raise UserError(f"unexpected argument {rest[0]!r}; expected --name=value")
+    if not values.workdir:
+        raise UserError("--workdir is missing; expected the folder of the run")
+    folder = Path(values.workdir)
+    if values.mode == "train":
+        if values.config is None:
+            raise UserError("--config is missing; expected e.g. --config=configs/pretrain.py")
+        return "train", folder, values.config
+    if values.config is not None:
+        raise UserError(f"--config={values['config'].config_filename} is for --mode=train alone")
+    return values.mode, folder, ConfigDict(workdir.read(folder / workdir.CONFIG))
+
+
+def _train(folder: Path, config: ConfigDict) -> None:
+    resolved = json.loads(config.to_json())
+    workdir.check(folder, resolved)
+    if (folder / workdir.RESULTS).exists():
+        say(f"{folder} is finished; --mode=evaluate evaluates it again, another --workdir starts")
+        return
+    run = _open(config)
+    every = Every(**_given("every", Every, **config.every))
+    optimiser = make_optimiser(
+        **_given("optim", make_optimiser, **config.optim, steps=config.steps)
+    )
+    data = _data(run, config)
+    workdir.keep(folder / workdir.CONFIG, resolved)
+    workdir.keep(folder / workdir.SPLIT, run.split._asdict())
+    say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
+    fit(
+        run.task,
+        optimiser,
+        data,
+        folder,
+        description={
+            "config": resolved,
+            "split": run.split._asdict(),
+            "versions": _versions(),
+            **run.task.about,
+        },
+        steps=config.steps,
+        batch_size=config.batch_size,
+        accumulate=config.accumulate,
+        steps_per_call=config.steps_per_call,
+        seed=config.seed,
+        every=every,
+    )
+    _evaluate(folder, config, run)
+
+
+def _evaluate(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
+    """Reports a run's best checkpoint on its test cases, and what the probes say."""
+    run = run or _open(config)
+    checkpoint = checkpoints.find(folder)
+    part = "test" if run.split.test else "train"
+    saved = checkpoints.read(checkpoint)
+    variables = {"params": saved["params"]}
+    if saved.get("batch_stats"):
+        variables["batch_stats"] = saved["batch_stats"]
+    variables = parallel.replicate(variables)
+    results = {}
+    for name, evaluate in {"": run.task.evaluate, **run.task.probes}.items():
+        totals = make_evaluation(evaluate, config.seed)(variables, run.batches(part, config))
+        results[name or part] = run.task.summarise(totals)
+    for name, numbers in results.items():
+        say(f"{name:>8}: {show(numbers)}")
+    for warning in run.task.diagnose(results[part]):
+        say(f"warning: {warning}")
+    workdir.write(
+        folder / workdir.RESULTS, {"checkpoint": str(checkpoint.relative_to(folder)), **results}
+    )
+
+
+def _open(config: ConfigDict) -> Run:
+    """Prepares the cohort and builds the task; whatever can't be is refused here."""
+    options = config.data
+    cases = find_cases(
+        options.source,
+        path=options.path,
+        modalities=tuple(options.modalities),
+        masks=options.masks,
+        count=options.count,
+        seed=options.split.seed,
+    )
+    parts = split([case.name for case in cases], **options.split)
+    channels = cases[0].channels or len(cases[0].images)
+    task = pretrain(
+        channels=channels,
+        proxy_options=config.proxy.to_dict(),
+        model=config.model.to_dict(),
+        loss=config.loss.to_dict(),
+        seed=config.seed,
+    )
+    store = build(
+        cases,
+        Path(options.store),
+        intensity=options.intensity.to_dict(),
+        workers=options.workers,
+        progress=partial(track, what="preparing volumes"),
+    )
+    loader.fits(store.shapes, store.names, task.window, pad=options.pad)
+    say(
+        f"{options.source}: {len(parts.train)} cases to train on, {len(parts.validation)} for "
+        f"validation, {len(parts.test)} for test"
+    )
+    if not parts.test:
+        say("nothing is held out: all figures are of the cases that were trained on")
+    return Run(task, store, parts)
+
+
+def _data(run: Run, config: ConfigDict) -> Data:
+    volumes = run.store.only(run.split.train)
+    shards = parallel.count()
+    return Data(
+        training=lambda step: loader.training_batches(
+            volumes,
+            window=run.task.window,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            start=step,
+            threads=config.data.workers,
+        ),
+        resident=loader.resident(volumes, window=run.task.window, shards=shards)
+        if config.data.resident
+        else None,
+        validation=partial(run.batches, "validation", config) if run.split.validation else None,
+    )
+
+
+def _given(section: str, function: Callable, **knobs: Any) -> dict[str, Any]:
+    """The knobs of a section of the config, once they're those that a function takes.
+
+    Raises:
+        UserError: a knob too many or too few.
+    """
+    try:
+        inspect.signature(function).bind(**knobs)
+    except TypeError as error:
+        raise UserError(f"config.{section}: {error}") from error
+    return knobs
+
+
+def _versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in PACKAGES}
+    return {"rubik_jax": rubik_jax.__version__, "python": platform.python_version(), **found}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

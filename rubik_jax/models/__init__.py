@@ -1,0 +1,65 @@
+"""The networks: encoders by their names, and the Siamese-Octad of the proxy task."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+
+from rubik_jax.errors import UserError
+from rubik_jax.models.layers import CUBES, DTYPES, NORMS
+from rubik_jax.models.resnet3d import ResNet3D
+from rubik_jax.models.siamese import SiameseOctad
+from rubik_jax.models.vgg3d import VGG3D
+
+ENCODERS = {"vgg": VGG3D, "resnet": ResNet3D}
+
+__all__ = ["CUBES", "ENCODERS", "VGG3D", "ResNet3D", "SiameseOctad", "make_encoder"]
+
+
+def make_encoder(
+    *,
+    name: str,
+    widths: Sequence[int],
+    convs: Sequence[int],
+    strides: Sequence[Sequence[int]],
+    norm: str,
+    dtype: str,
+    axes: Sequence[str] = (),
+) -> nn.Module:
+    """Builds an encoder from plain values, such as a config or its JSON copy holds.
+
+    Args:
+        name: one of `ENCODERS`.
+        widths: channels of each stage.
+        convs: convolutions (VGG) or residual blocks (ResNet) of each stage.
+        strides: per stage its strides along x, y, z.
+        norm: "group", "batch" or "none".
+        dtype: "float32" or "bfloat16".
+        axes: mapped axes that share batch statistics.
+
+    Raises:
+        UserError: a name there isn't, or stages that don't agree in number.
+    """
+    choices = {"name": (name, ENCODERS), "norm": (norm, NORMS), "dtype": (dtype, DTYPES)}
+    for knob, (value, known) in choices.items():
+        if value not in known:
+            raise UserError(
+                f"config.model.encoder.{knob} is {value!r}; expected one of {list(known)}"
+            )
+    if not 0 < len(widths) == len(convs) == len(strides):
+        raise UserError(
+            f"config.model.encoder has {len(widths)} widths, {len(convs)} convs and "
+            f"{len(strides)} strides; expected one of each per stage"
+        )
+    if any(len(stride) != 3 or min(stride) < 1 for stride in strides):
+        raise UserError(
+            f"config.model.encoder.strides is {tuple(strides)}; expected (x, y, z) for each stage, "
+            "each at least 1"
+        )
+    return ENCODERS[name](
+        widths=tuple(widths),
+        convs=tuple(convs),
+        strides=tuple(tuple(stride) for stride in strides),
+        norm=norm,
+        dtype=dtype,
+        axes=tuple(axes),
+    )

@@ -1,0 +1,100 @@
+"""What stands on the encoder in the proxy task: the projection of a cube and the answering heads."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Vectors = Float[Array, "b m f"]
+
+
+class Projection(nn.Module):
+    """Turns the last features of one cube into a vector, places kept.
+
+    The features are flattened, not averaged: where things lie in a cube is what the game asks.
+
+    Attributes:
+        features: length of the vector; 0 hands the flattened features on as they are.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b f"]:
+        flat = x.reshape(x.shape[0], -1).astype(jnp.float32)
+        if not self.features:
+            return flat
+        return nn.relu(nn.LayerNorm(name="norm")(nn.Dense(self.features, name="dense")(flat)))
+
+
+class JointOrderHead(nn.Module):
+    """Says which of the K orders was used from all cubes at once (paper, figure 1).
+
+    Attributes:
+        orders: the set of orders, [k, m], of which only the number matters here.
+        hidden: width of a hidden layer; 0 for the paper's single fully connected layer.
+    """
+
+    orders: tuple[tuple[int, ...], ...]
+    hidden: int
+
+    @nn.compact
+    def __call__(self, cubes: Vectors) -> Float[Array, "b k"]:
+        x = cubes.reshape(cubes.shape[0], -1)
+        if self.hidden:
+            x = nn.relu(nn.LayerNorm(name="norm")(nn.Dense(self.hidden, name="hidden")(x)))
+        return nn.Dense(len(self.orders), name="logits")(x)
+
+
+class TiedOrderHead(nn.Module):
+    """Says which order was used by asking each cube where it came from.
+
+    One layer, shared by the places, scores which of the M cubes stands in a place; the logit of
+    an order is the sum of the scores of what it puts where. It's a fully connected layer over the
+    concatenated vectors like the joint one, with its weights tied: M x M x f of them where the
+    joint head learns K x M x f, each row of which sees one order in K only.
+
+    Attributes:
+        orders: the set of orders, [k, m].
+    """
+
+    orders: tuple[tuple[int, ...], ...]
+
+    @nn.compact
+    def __call__(self, cubes: Vectors) -> Float[Array, "b k"]:
+        places = nn.Dense(cubes.shape[1], name="places")(cubes)  # [b, place, cube]
+        table = jax.nn.one_hot(jnp.array(self.orders), cubes.shape[1])  # [k, place, cube]
+        return jnp.einsum("bpc,kpc->bk", places, table)
+
+
+class JointCubeHead(nn.Module):
+    """Says something of the cube in each place (its turn, whether it was masked) from all cubes.
+
+    One fully connected layer (paper, section 2.1), kept shallow: a public implementation saw it
+    collapse with one layer more.
+
+    Attributes:
+        answers: how many logits per cube.
+    """
+
+    answers: int
+
+    @nn.compact
+    def __call__(self, cubes: Vectors) -> Float[Array, "b m a"]:
+        batch, places, _ = cubes.shape
+        logits = nn.Dense(places * self.answers, name="logits")(cubes.reshape(batch, -1))
+        return logits.reshape(batch, places, self.answers)
+
+
+class TiedCubeHead(nn.Module):
+    """Says it of each cube from its own vector, by one layer shared by the places.
+
+    Attributes:
+        answers: how many logits per cube.
+    """
+
+    answers: int
+
+    @nn.compact
+    def __call__(self, cubes: Vectors) -> Float[Array, "b m a"]:
+        return nn.Dense(self.answers, name="logits")(cubes)

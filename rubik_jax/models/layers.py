@@ -1,0 +1,155 @@
+"""The few layers that every network here is made of: convolution, normalisation, pooling."""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Triple = tuple[int, int, int]
+
+NORMS = ("group", "batch", "none")
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+# The axes over which batch statistics are taken besides a branch's own batch: the cubes of the
+# Siamese network's vmap. `types.DEVICES` joins it where the step is mapped over devices.
+CUBES = "cube"
+
+
+def conv3d(
+    x: Float[Array, "b x y z c"], kernel: Float[Array, "i j k c f"], strides: Triple
+) -> Float[Array, "b u v w f"]:
+    """A 3D convolution with padding that keeps the size (divided by the stride, rounded up).
+
+    On GPU and TPU it's XLA's own. On the CPU, where that is slow, the shifts along x are folded
+    into the channels of one 2D convolution over batch and x; the same sum, in another order.
+    """
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_folded, strides=strides),
+        default=functools.partial(_direct, strides=strides),
+    )
+
+
+def _direct(x: Array, kernel: Array, *, strides: Triple) -> Array:
+    return lax.conv_general_dilated(
+        x, kernel, strides, "SAME", dimension_numbers=("NXYZC", "XYZIO", "NXYZC")
+    )
+
+
+def _folded(x: Array, kernel: Array, *, strides: Triple) -> Array:
+    taps, stride = kernel.shape[0], strides[0]
+    ((before, after),) = lax.padtype_to_pads(x.shape[1:2], (taps,), (stride,), "SAME")
+    length = -(-x.shape[1] // stride)
+    x = jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)))
+    reach = (length - 1) * stride + 1
+    shifted = [x[:, tap : tap + reach : stride] for tap in range(taps)]
+    planes = jnp.concatenate(shifted, axis=-1).reshape(-1, *x.shape[2:4], taps * x.shape[4])
+    flat = kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], -1, kernel.shape[4])
+    out = lax.conv_general_dilated(
+        planes, flat, strides[1:], "SAME", dimension_numbers=("NYZC", "YZIO", "NYZC")
+    )
+    return out.reshape(-1, length, *out.shape[1:])
+
+
+class Conv3D(nn.Module):
+    """A 3D convolution with bias; kernel of shape [*kernel_size, channels, features].
+
+    Attributes:
+        features: output channels.
+        kernel_size: taps along x, y, z.
+        strides: strides along x, y, z; the output is the input's size divided, rounded up.
+        dtype: what is computed in; parameters are float32.
+    """
+
+    features: int
+    kernel_size: Triple = (3, 3, 3)
+    strides: Triple = (1, 1, 1)
+    dtype: str = "float32"
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b u v w f"]:
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        dtype = DTYPES[self.dtype]
+        y = conv3d(x.astype(dtype), kernel.astype(dtype), self.strides)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return y + bias.astype(dtype).reshape(1, 1, 1, 1, -1)
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu & He, 2018), its moments taken in one pass over the voxels, in float32.
+
+    Attributes:
+        groups: how many groups of channels; brought down to the largest divisor of the channels.
+    """
+
+    groups: int = 8
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b x y z c"]:
+        channels = x.shape[-1]
+        groups = next(g for g in range(min(self.groups, channels), 0, -1) if channels % g == 0)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+
+        def per_group(moment: Array) -> Array:
+            grouped = moment.reshape(-1, groups, channels // groups)
+            return jnp.repeat(grouped.mean(axis=-1), channels // groups, axis=-1)
+
+        wide = x.astype(jnp.float32)
+        mean = per_group(wide.mean(axis=(1, 2, 3)))
+        square = per_group(jnp.square(wide).mean(axis=(1, 2, 3)))
+        # Rounding can bring the difference of two equal moments below zero.
+        gain = scale[None] * lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0) + self.epsilon)
+        shift = bias[None] - mean * gain
+        at_voxels = (-1, 1, 1, 1, channels)
+        return (wide * gain.reshape(at_voxels) + shift.reshape(at_voxels)).astype(x.dtype)
+
+
+class Norm(nn.Module):
+    """The normalisation of that name, "group", "batch" or "none".
+
+    Batch statistics are taken over the batch, the cubes of a Siamese network and the devices
+    alike: over the axes in `axes` that are mapped where the network is applied.
+
+    Attributes:
+        kind: one of `NORMS`.
+        axes: names of mapped axes over which batch statistics are shared.
+    """
+
+    kind: str
+    axes: tuple[str, ...] = ()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b x y z c"], train: bool) -> Float[Array, "b x y z c"]:
+        if self.kind == "group":
+            return GroupNorm()(x)
+        if self.kind == "batch":
+            # While the parameters are made no axis is mapped, and running averages need none.
+            axes = self.axes if train and not self.is_initializing() else ()
+            return nn.BatchNorm(
+                use_running_average=not train, momentum=0.9, axis_name=axes or None, dtype=x.dtype
+            )(x)
+        return x
+
+
+def max_pool(x: Float[Array, "b x y z c"], strides: Triple) -> Float[Array, "b u v w c"]:
+    """The largest of each block of `strides` voxels; a rest that fills no block is cut off.
+
+    By reshaping, since blocks don't overlap: the gradient of a general pooling window scatters,
+    which costs as much as a convolution. An axis shorter than its stride is pooled whole.
+    """
+    strides = tuple(min(s, n) for s, n in zip(strides, x.shape[1:4], strict=True))
+    for axis, stride in enumerate(strides, start=1):
+        if stride > 1:
+            whole = x.shape[axis] // stride
+            x = lax.slice_in_dim(x, 0, whole * stride, axis=axis)
+            x = x.reshape(*x.shape[:axis], whole, stride, *x.shape[axis + 1 :]).max(axis + 1)
+    return x

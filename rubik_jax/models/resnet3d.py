@@ -1,0 +1,68 @@
+"""A 3D ResNet: stages of pre-activation residual blocks."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from rubik_jax.models.layers import DTYPES, Conv3D, Norm, Triple
+
+
+class Block(nn.Module):
+    """Two 3x3x3 convolutions beside an identity (He et al., 2016, full pre-activation)."""
+
+    width: int
+    strides: Triple
+    norm: str
+    dtype: str
+    axes: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b x y z c"], train: bool) -> Float[Array, "b u v w f"]:
+        bias = self.norm == "none"
+        y = nn.relu(Norm(self.norm, self.axes, name="norm0")(x, train))
+        if self.strides != (1, 1, 1) or x.shape[-1] != self.width:
+            x = Conv3D(
+                self.width, (1, 1, 1), self.strides, self.dtype, use_bias=False, name="shortcut"
+            )(y)
+        y = Conv3D(self.width, strides=self.strides, dtype=self.dtype, use_bias=bias, name="conv0")(
+            y
+        )
+        y = nn.relu(Norm(self.norm, self.axes, name="norm1")(y, train))
+        return x + Conv3D(self.width, dtype=self.dtype, use_bias=bias, name="conv1")(y)
+
+
+class ResNet3D(nn.Module):
+    """A stem and stages of residual blocks; attributes as of `VGG3D`, with `convs` as blocks.
+
+    Attributes:
+        widths: output channels of each stage; the stem has the first.
+        convs: residual blocks of each stage.
+        strides: stride of the first block of each stage, along x, y, z.
+        norm: "group", "batch" or "none".
+        dtype: what is computed in, "float32" or "bfloat16".
+        axes: mapped axes that share batch statistics.
+    """
+
+    widths: tuple[int, ...]
+    convs: tuple[int, ...]
+    strides: tuple[Triple, ...]
+    norm: str = "group"
+    dtype: str = "float32"
+    axes: tuple[str, ...] = ()
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b x y z c"], train: bool
+    ) -> tuple[Float[Array, "b ..."], ...]:
+        """Returns the features of every stage, normalised and rectified, the deepest last."""
+        x = Conv3D(self.widths[0], dtype=self.dtype, use_bias=False, name="stem")(
+            x.astype(DTYPES[self.dtype])
+        )
+        features = []
+        for stage, (width, blocks) in enumerate(zip(self.widths, self.convs, strict=True)):
+            for block in range(blocks):
+                strides = self.strides[stage] if block == 0 else (1, 1, 1)
+                name = f"stage{stage}_block{block}"
+                x = Block(width, strides, self.norm, self.dtype, self.axes, name=name)(x, train)
+            normed = Norm(self.norm, self.axes, name=f"stage{stage}_norm")(x, train)
+            features.append(nn.relu(normed))
+        return tuple(features)

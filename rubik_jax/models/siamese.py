@@ -1,0 +1,76 @@
+"""The Siamese-Octad: one encoder for all cubes, by vmap over shared parameters, and its heads."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from rubik_jax.models.heads import (
+    JointCubeHead,
+    JointOrderHead,
+    Projection,
+    TiedCubeHead,
+    TiedOrderHead,
+)
+from rubik_jax.models.layers import CUBES
+
+HEADS = ("tied", "joint")
+
+
+class Branch(nn.Module):
+    """What is done to one cube: encoder, then projection."""
+
+    encoder: nn.Module
+    projection: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b x y z c"], train: bool) -> Float[Array, "b f"]:
+        return Projection(self.projection, name="projection")(self.encoder(x, train)[-1])
+
+
+class SiameseOctad(nn.Module):
+    """M branches with shared weights, concatenated, and a head per task (paper, figure 1).
+
+    Attributes:
+        encoder: the 3D CNN of a branch, from [b, x, y, z, c] to a tuple of features.
+        projection: length of a cube's vector.
+        heads: "joint", fully connected over all cubes, or "tied", the same with weights shared
+            by the places.
+        hidden: width of the joint order head's hidden layer, 0 for none.
+        orders: the set of orders, [k, m]; empty where the order isn't asked for.
+        cube_answers: logits per cube of each head that answers for a cube, by its name.
+    """
+
+    encoder: nn.Module
+    projection: int
+    heads: str
+    hidden: int
+    orders: tuple[tuple[int, ...], ...]
+    cube_answers: tuple[tuple[str, int], ...]
+
+    @nn.compact
+    def __call__(
+        self, cubes: Float[Array, "b m x y z c"], train: bool
+    ) -> dict[str, Float[Array, "b ..."]]:
+        """Returns the logits of each head: "order" [b, k], the others [b, m, answers]."""
+        shared = nn.vmap(
+            Branch,
+            in_axes=(1, None),
+            out_axes=1,
+            axis_name=CUBES,
+            variable_axes={"params": None, "batch_stats": None},
+            split_rngs={"params": False},
+        )
+        vectors = shared(self.encoder, self.projection, name="branch")(cubes, train)
+        tied = self.heads == "tied"
+        cube_head = TiedCubeHead if tied else JointCubeHead
+        logits = {
+            name: cube_head(answers, name=f"{name}_head")(vectors)
+            for name, answers in self.cube_answers
+        }
+        if self.orders:
+            head = (
+                TiedOrderHead(self.orders, name="order_head")
+                if tied
+                else JointOrderHead(self.orders, self.hidden, name="order_head")
+            )
+            logits["order"] = head(vectors)
+        return logits

@@ -1,0 +1,85 @@
+"""Devices: the only file that knows how many there are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import jax_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from rubik_jax.errors import UserError
+from rubik_jax.types import DEVICES
+
+
+def count() -> int:
+    """The number of devices that share a batch."""
+    return jax.local_device_count()
+
+
+def describe() -> str:
+    """The devices in words, e.g. "1 x cpu"."""
+    return f"{count()} x {jax.local_devices()[0].device_kind}"
+
+
+def per_device(batch_size: int, accumulate: int) -> int:
+    """Examples of a global batch on each device.
+
+    Raises:
+        UserError: it can't be shared out evenly.
+    """
+    if batch_size < 1 or accumulate < 1 or batch_size % (count() * accumulate):
+        raise UserError(
+            f"config.batch_size is {batch_size}; expected a multiple of devices x "
+            f"config.accumulate ({count()} x {accumulate})"
+        )
+    return batch_size // count()
+
+
+def replicate(tree: PyTree) -> PyTree:
+    """A copy on every device, along a new first axis."""
+    return jax_utils.replicate(tree)
+
+
+def unreplicate(tree: PyTree) -> PyTree:
+    """The first device's copy, on the host."""
+    return jax.device_get(jax.tree.map(lambda x: x[0], tree))
+
+
+def spread(tree: PyTree) -> PyTree:
+    """Puts row i of every array on device i; the arrays have a row per device."""
+    mesh = Mesh(np.array(jax.local_devices()), (DEVICES,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DEVICES)))
+
+
+def shard(batch: PyTree, axis: int = 0) -> PyTree:
+    """Splits that axis of every array over the devices, which become the first axis."""
+
+    def split(x: np.ndarray) -> np.ndarray:
+        shape = (*x.shape[:axis], count(), -1, *x.shape[axis + 1 :])
+        return np.moveaxis(x.reshape(shape), axis, 0)
+
+    return spread(jax.tree.map(split, batch))
+
+
+def mapped_step(step: Callable[..., Any], *arguments: PyTree) -> Any:
+    """Compiles a training step for all devices, ahead of its first call; the state is donated.
+
+    Args:
+        step: (state, batches, resident) of one device.
+        arguments: such arguments, with a leading axis of devices, for their shapes.
+
+    Returns:
+        What `jax.stages.Compiled` offers, to be called with such arguments.
+    """
+    return jax.pmap(step, axis_name=DEVICES, donate_argnums=(0,)).lower(*arguments).compile()
+
+
+def mapped_evaluation(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """Maps (variables, batch, keys) -> metrics over devices and adds the metrics up."""
+
+    def summed(*arguments: PyTree) -> PyTree:
+        return jax.lax.psum(evaluate(*arguments), DEVICES)
+
+    return jax.pmap(summed, axis_name=DEVICES)

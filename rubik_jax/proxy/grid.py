@@ -1,0 +1,122 @@
+"""How a window is cut into cubes: a grid with a gap, an optional jitter, cubes scaled to [-1, 1]."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+
+from rubik_jax.errors import UserError
+
+
+class Grid(NamedTuple):
+    """A grid of equal cuboid cubes; every member is a triple in voxels (or cells) along x, y, z.
+
+    Between neighbours lies a gap, so that seams and texture that runs across a cut don't give
+    the answer away (paper, section 2.1, pre-processing). It is left out, never blanked: a blank
+    margin would name the octant. With jitter each cube is moved by 0..jitter voxels per axis
+    independently, so that the gap between neighbours varies within gap +- jitter::
+
+        |<- cube ->|<- gap ->|<- cube ->|<- jitter ->|
+        |<----------------- window ----------------->|
+    """
+
+    counts: tuple[int, int, int]
+    cube: tuple[int, int, int]
+    gap: tuple[int, int, int]
+    jitter: tuple[int, int, int]
+
+    @property
+    def cells(self) -> int:
+        """The number of cubes, M in the paper."""
+        return math.prod(self.counts)
+
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """The size of what the grid covers, in voxels."""
+        return tuple(
+            n * cube + (n - 1) * gap + jitter for n, cube, gap, jitter in zip(*self, strict=True)
+        )
+
+    @property
+    def corners(self) -> Int[np.ndarray, "m 3"]:
+        """The corner of each cube in the window before jitter; z runs fastest."""
+        cells = np.stack(np.unravel_index(np.arange(self.cells), self.counts), axis=-1)
+        return (cells * np.add(self.cube, self.gap)).astype(np.int32)
+
+
+def make_grid(
+    counts: tuple[int, ...],
+    cube: tuple[int, ...],
+    gap: tuple[int, ...],
+    jitter: tuple[int, ...] = (0, 0, 0),
+) -> Grid:
+    """Checks the numbers of a grid.
+
+    Raises:
+        UserError: a member isn't a triple, a count or side is below 1, fewer than two cubes, or a
+            jitter beyond the gap, with which neighbours could overlap.
+    """
+    grid = Grid(tuple(counts), tuple(cube), tuple(gap), tuple(jitter))
+    for name, triple, least in zip(Grid._fields, grid, (1, 1, 0, 0), strict=True):
+        if len(triple) != 3 or any(value < least for value in triple):
+            raise UserError(
+                f"config.proxy.{name} is {triple}; expected three whole numbers (x, y, z), "
+                f"each at least {least}"
+            )
+    if grid.cells < 2:
+        raise UserError(f"config.proxy.counts {grid.counts} makes one cube; expected at least two")
+    if any(j > g for j, g in zip(grid.jitter, grid.gap, strict=True)):
+        raise UserError(
+            f"config.proxy.jitter {grid.jitter} is larger than config.proxy.gap {grid.gap}, so "
+            "cubes could overlap; expected at most the gap on each axis"
+        )
+    return grid
+
+
+def crop(
+    volume: Shaped[Array, "x y z c"], corner: Int[Array, "3"], size: tuple[int, int, int]
+) -> Shaped[Array, "a b d c"]:
+    """The block of that size (voxels) at a corner that may be traced."""
+    return jax.lax.dynamic_slice(volume, (*corner, 0), (*size, volume.shape[-1]))
+
+
+def place(
+    key: PRNGKeyArray,
+    volume: Shaped[Array, "x y z c"],
+    size: Int[Array, "3"],
+    window: tuple[int, int, int],
+) -> Shaped[Array, "a b d c"]:
+    """A window at a random place among the first `size` voxels of each axis of a volume."""
+    room = size - jnp.array(window)
+    return crop(volume, jax.random.randint(key, (3,), 0, room + 1), window)
+
+
+def cut(
+    key: PRNGKeyArray, window: Shaped[Array, "x y z c"], grid: Grid
+) -> Shaped[Array, "m a b d c"]:
+    """Cuts a window of shape `grid.window` into its cubes, in the grid's order (z fastest)."""
+    if not any(grid.jitter):  # known places: plain slices, which fuse with what follows
+        return jnp.stack(
+            [
+                window[tuple(slice(o, o + n) for o, n in zip(corner, grid.cube, strict=True))]
+                for corner in grid.corners
+            ]
+        )
+    moves = jax.random.randint(key, (grid.cells, 3), 0, jnp.array(grid.jitter)[None] + 1)
+    return jax.vmap(crop, (None, 0, None))(window, grid.corners + moves, grid.cube)
+
+
+def normalise(cubes: Float[Array, "m x y z c"]) -> Float[Array, "m x y z c"]:
+    """Scales each cube and channel to [-1, 1]: (x - mean) / max|x - mean|.
+
+    The paper's "normalized to [-1, 1] by using the mean and maximum intensity" (section 2.1). A
+    constant cube becomes zeros.
+    """
+    centred = cubes - jnp.mean(cubes, axis=(1, 2, 3), keepdims=True)
+    largest = jnp.max(jnp.abs(centred), axis=(1, 2, 3), keepdims=True)
+    # The mean of equal numbers can miss them by a rounding; what's left must not be blown up.
+    flat = largest <= 1e-6 * jnp.max(jnp.abs(cubes), axis=(1, 2, 3), keepdims=True)
+    return jnp.where(flat, 0.0, centred / jnp.where(flat, 1.0, largest))

@@ -1,0 +1,1 @@
+"""What people look at: progress, records of metrics, the page of a run."""

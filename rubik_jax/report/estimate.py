@@ -1,0 +1,53 @@
+"""What a run will cost, said before it begins: parameters, operations, memory."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+
+def parameters(params: PyTree) -> str:
+    """A line on how many parameters each part of a network has."""
+    sizes = {
+        name: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(part))
+        for name, part in params.items()
+    }
+    parts = ", ".join(f"{name} {number(size)}" for name, size in sizes.items())
+    return f"parameters: {number(sum(sizes.values()))} ({parts})"
+
+
+def compiled(step: Any, seconds: float) -> str:
+    """A line on what a compiled step takes of operations and of a device's memory.
+
+    Args:
+        step: a `jax.stages.Compiled`. What the platform doesn't tell of it counts as zero.
+        seconds: how long it took to compile.
+    """
+    cost = step.cost_analysis() or {}
+    cost = cost[0] if isinstance(cost, list) else cost
+    memory = step.memory_analysis()
+    needed = sum(
+        getattr(memory, f"{kind}_size_in_bytes", 0) for kind in ("argument", "output", "temp")
+    ) - getattr(memory, "alias_size_in_bytes", 0)
+    # XLA counts the body of the loop over the steps of a call once.
+    return (
+        f"step: {number(cost.get('flops', 0))}FLOP per device, {size(needed)} of its memory; "
+        f"compiled in {seconds:.0f} s"
+    )
+
+
+def number(value: float) -> str:
+    """A count with its prefix, e.g. 1.2 M."""
+    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= scale:
+            return f"{value / scale:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def size(value: float) -> str:
+    """Bytes with their prefix, e.g. 1.5 GiB."""
+    for prefix, scale in (("GiB", 2**30), ("MiB", 2**20)):
+        if value >= scale:
+            return f"{value / scale:.1f} {prefix}"
+    return f"{value / 1024:.1f} KiB"

@@ -1,0 +1,71 @@
+"""How long work goes on: a bar with rate and time left, or plain lines where there's no terminal."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Prints a line, above the bar where there is one."""
+    console.print(text, markup=False)
+
+
+class Steps:
+    """A bar over the steps of a run; without a terminal, what is said are the lines alone."""
+
+    def __init__(self, total: int, start: int):
+        self._total, self._first = total, start
+        self._begun = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=total, completed=start, text="")
+
+    def __enter__(self) -> "Steps":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def reach(self, step: int) -> None:
+        """Moves the bar."""
+        self._bar.update(self._task, completed=step)
+
+    def log(self, step: int, text: str) -> None:
+        """Says how the run stands at a step, with the time left."""
+        self._bar.update(self._task, completed=step, text=text)
+        done = step - self._first
+        left = (time.monotonic() - self._begun) / max(done, 1) * (self._total - step)
+        if not console.is_terminal:
+            say(f"step {step}/{self._total}  {text}  ETA {clock(left)}")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Hands the items on as they come in, showing how many of `total` have."""
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        for item in items:
+            bar.advance(task)
+            yield item
+    if not console.is_terminal:
+        say(f"{what}: {total} of {total}")

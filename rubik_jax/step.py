@@ -1,0 +1,150 @@
+"""The training step, written for one device: games, gradients, one mean over devices, an update."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree, Shaped
+
+from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
+
+# Streams of randomness beside those of the steps 0, 1, 2, ...
+INIT, EVALUATION = 2**32 - 1, 2**32 - 2
+
+
+class State(NamedTuple):
+    """All that a run needs to go on.
+
+    Attributes:
+        step: steps taken.
+        params: parameters, float32.
+        batch_stats: running averages of batch normalisation; empty without it.
+        opt_state: the optimiser's.
+    """
+
+    step: Int[Array, ""]
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+
+    @property
+    def variables(self) -> dict[str, PyTree]:
+        """What a Flax module is applied with."""
+        stats = {"batch_stats": self.batch_stats} if self.batch_stats else {}
+        return {"params": self.params, **stats}
+
+
+def stream(seed: int, number: Int[Array, ""] | int) -> PRNGKeyArray:
+    """The key of a step, or of `INIT` or `EVALUATION`."""
+    return jax.random.fold_in(jax.random.key(seed), number)
+
+
+def example_keys(key: PRNGKeyArray, index: Int[Array, "b"]) -> PRNGKeyArray:
+    """One key per example, by its index in the global batch: the same on any number of devices."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+
+
+def make_state(task: Task, optimiser: optax.GradientTransformation, seed: int) -> State:
+    """The state before the first step."""
+    variables = jax.jit(task.init)(stream(seed, INIT))
+    params = variables["params"]
+    opt_state = optimiser.init(params)
+    return State(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)
+
+
+def make_step(
+    task: Task,
+    optimiser: optax.GradientTransformation,
+    *,
+    seed: int,
+    per_device: int,
+    accumulate: int,
+    steps_per_call: int,
+) -> Callable[[State, Any, Any], tuple[State, Metrics]]:
+    """Builds `step(state, batches, resident) -> (state, metrics)` for one device.
+
+    Exactly one of `batches` and `resident` is given: windows from the host, stacked over the
+    steps of a call, [steps_per_call, per_device, ...]; or the device's share of the cohort
+    (`data.loader.resident`), from which the windows are cropped here.
+
+    Args:
+        task: the problem.
+        optimiser: from gradients to updates.
+        seed: of all that is random.
+        per_device: examples of a step on this device.
+        accumulate: in how many parts they're worked off, one after another.
+        steps_per_call: how many steps one call takes.
+
+    Returns:
+        The step. Its metrics are sums over all devices, with a leading axis of steps.
+    """
+
+    def one_step(state: State, batch: Batch | None, resident) -> tuple[State, Metrics]:
+        index = (
+            lax.axis_index(DEVICES) * per_device + jnp.arange(per_device)
+            if batch is None
+            else batch["index"]
+        )
+        keys = example_keys(stream(seed, state.step), index)
+        if batch is None:
+            pairs = jax.vmap(jax.random.split)(keys)
+            keys, places = pairs[:, 0], pairs[:, 1]
+            draw = jax.vmap(draw_window, (0, None, None))
+            batch = {"window": draw(places, resident, task.window), "index": index}
+        grads, stats, metrics = gradients(state, batch, keys)
+        grads, stats = lax.pmean((grads, stats), DEVICES)
+        metrics = lax.psum(metrics, DEVICES)
+        metrics["gradient_norm"] = Mean(optax.global_norm(grads), jnp.ones(()))
+        updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return State(state.step + 1, params, stats, opt_state), metrics
+
+    def gradients(state: State, batch: Batch, keys) -> tuple[PyTree, PyTree, Metrics]:
+        """Of the mean loss over this device's examples, worked off in `accumulate` parts."""
+
+        def part(stats, inputs):
+            part_batch, part_keys = inputs
+
+            def loss(params):
+                variables = state._replace(params=params, batch_stats=stats).variables
+                return task.loss(variables, part_batch, part_keys, state.step)
+
+            (_, (stats, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+            return stats, (grads, metrics)
+
+        parts = jax.tree.map(
+            lambda x: x.reshape(accumulate, per_device // accumulate, *x.shape[1:]),
+            (batch, keys),
+        )
+        if accumulate == 1:
+            stats, (grads, metrics) = part(state.batch_stats, jax.tree.map(lambda x: x[0], parts))
+            return grads, stats, metrics
+        stats, (grads, metrics) = lax.scan(part, state.batch_stats, parts)
+        mean_grads = jax.tree.map(lambda g: g.mean(axis=0), grads)
+        return mean_grads, stats, jax.tree.map(lambda m: m.sum(axis=0), metrics)
+
+    def step(state: State, batches, resident) -> tuple[State, Metrics]:
+        return lax.scan(
+            lambda state, batch: one_step(state, batch, resident),
+            state,
+            batches,
+            length=steps_per_call,
+        )
+
+    return step
+
+
+def draw_window(
+    key: PRNGKeyArray, resident: dict[str, Array], window: tuple[int, int, int]
+) -> Shaped[Array, "x y z c"]:
+    """A window at a random place of a random case of this device's share of the cohort."""
+    case_key, place_key = jax.random.split(key)
+    case = jax.random.randint(case_key, (), 0, resident["count"])
+    room = resident["sizes"][case] - jnp.array(window)
+    corner = jax.random.randint(place_key, (3,), 0, room + 1)
+    volumes = resident["volumes"]
+    sizes = (1, *window, volumes.shape[-1])
+    return lax.dynamic_slice(volumes, (case, *corner, 0), sizes)[0]

@@ -1,0 +1,1 @@
+"""The problems that the one training loop can be given."""

@@ -1,0 +1,61 @@
+"""The few types that every room shares: a batch, a mean kept as total and count, and a task."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+Batch = Mapping[str, Array]
+"""Named arrays whose first axis is the example."""
+
+Metrics = dict[str, "Mean"]
+
+DEVICES = "device"
+"""The name of the axis over which the training step is mapped."""
+
+
+class Mean(NamedTuple):
+    """A mean that can be added up over examples, steps, devices and hosts without bias.
+
+    Attributes:
+        total: sum of the weighted values, of any shape.
+        count: sum of the weights, a scalar.
+    """
+
+    total: Array
+    count: Array
+
+    @property
+    def value(self) -> Array:
+        return self.total / self.count
+
+
+class Task(NamedTuple):
+    """What the one training loop (`train.fit`) needs to know of a problem, as plain functions.
+
+    Attributes:
+        init: key -> variables, a dict with "params" and, where the network has them, "batch_stats".
+        loss: (variables, batch, keys, step) -> (loss, (batch_stats, metrics)); `keys` holds one
+            key per example and `step` the step that is being trained.
+        evaluate: (variables, batch, keys) -> metrics, of examples weighted by `batch["weight"]`.
+        probes: like `evaluate`, on inputs that should change the answer, by name.
+        summarise: totals over a whole part of the cohort -> plain numbers, in order of interest.
+        score: plain numbers -> the one number that `best` goes by; larger is better.
+        diagnose: plain numbers -> sentences on what looks unhealthy, with what to try.
+        window: the voxels along x, y, z that a step takes of a volume.
+        channels: modalities of a volume.
+        units: how many of what the task works on make one example, for rates, e.g. {"cubes": 8}.
+        about: what else a checkpoint must tell to be understood alone (e.g. the order set).
+    """
+
+    init: Callable[[PRNGKeyArray], PyTree]
+    loss: Callable[..., Any]
+    evaluate: Callable[..., Metrics]
+    probes: dict[str, Callable[..., Metrics]]
+    summarise: Callable[[Metrics], dict[str, float]]
+    score: Callable[[dict[str, float]], float]
+    diagnose: Callable[[dict[str, float]], list[str]]
+    window: tuple[int, int, int]
+    channels: int
+    units: dict[str, int]
+    about: dict[str, Any]

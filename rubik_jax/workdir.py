@@ -1,0 +1,94 @@
+"""A run's directory beside its checkpoints: the resolved config, the split, the results."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rubik_jax.errors import UserError
+
+CONFIG, SPLIT, RESULTS = "config.json", "split.json", "results.json"
+
+
+def check(workdir: Path, config: dict[str, Any]) -> None:
+    """Refuses a directory that another run lives in, or that can't be one.
+
+    Raises:
+        UserError: its config differs (the sentence names the knobs), it's a file, or it holds
+            checkpoints without a config.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir={workdir} is a file; expected a folder")
+    nearest = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"--workdir={workdir} can't be written; expected a folder that can")
+    if not (workdir / CONFIG).exists():
+        if workdir.exists() and any(workdir.iterdir()):
+            raise UserError(
+                f"--workdir={workdir} holds files but no {CONFIG}; expected a run or an empty folder"
+            )
+        return
+    then, now = flat(read(workdir / CONFIG)), flat(config)
+    differing = sorted(k for k in then.keys() | now.keys() if then.get(k) != now.get(k))
+    if differing:
+        knob = differing[0]
+        more = f" (and {len(differing) - 1} more knobs)" if len(differing) > 1 else ""
+        raise UserError(
+            f"--workdir={workdir} holds a run with config.{knob}={then.get(knob)}, not "
+            f"{now.get(knob)}{more}; expected the same config, or another folder"
+        )
+
+
+def keep(path: Path, content: dict[str, Any]) -> None:
+    """Writes JSON whole or not at all; what's there already must be the same.
+
+    Raises:
+        UserError: something else is there, or the folder can't be written.
+    """
+    if path.exists():
+        if read(path) != json.loads(json.dumps(content)):
+            raise UserError(
+                f"{path} no longer fits the cohort: cases were added or removed since the run "
+                "began; expected the same cases, or another --workdir"
+            )
+        return
+    write(path, content)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes JSON whole or not at all.
+
+    Raises:
+        UserError: the folder can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads JSON.
+
+    Raises:
+        UserError: it isn't there, or isn't JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested knobs by their dotted names."""
+    found = {}
+    for name, value in tree.items():
+        found |= (
+            flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return found

@@ -1,0 +1,31 @@
+"""What holds while tests run: the CPU, shapes checked at every annotated edge, no silent ranks."""
+
+import os
+from pathlib import Path
+
+# Before jax is imported by anyone. Tests of several devices start a process of their own, so that
+# the others run on the one device that users have.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["MPLBACKEND"] = "Agg"
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# An integer may stand where a float is asked for, as PEP 484 has it.
+install_import_hook(
+    "rubik_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def hippocampus() -> Path:
+    """The folder of a real cohort: `dataset.json`, `imagesTr`, `labelsTr` of small MR volumes."""
+    data = Path(os.environ.get("RUBIK_DATA", REPOSITORY.parent / "shared" / "data"))
+    folder = data / "hippocampus"
+    if not (folder / "dataset.json").is_file():
+        pytest.skip(f"no real scans in {folder}: RUBIK_DATA=FOLDER names where `hippocampus` lies")
+    return folder

@@ -1,0 +1,134 @@
+"""The store gives back what was read, never stale, whole or not at all."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from rubik_jax.data import store, volumes
+from rubik_jax.data.cases import Case
+from rubik_jax.errors import UserError
+
+WINDOW = {"kind": "window", "low": 0.0, "high": 100.0}
+
+
+@pytest.fixture
+def cohort(nifti):
+    mask = nifti("mask.nii.gz", np.arange(336).reshape(6, 7, 8) % 2, dtype=np.uint8)
+    return [
+        Case("a", (nifti("a1.nii.gz"), nifti("a2.nii.gz")), mask),
+        Case("b", (nifti("b.nii.gz", (9, 5, 4, 2)),), channels=2),
+    ]
+
+
+def test_entries_hold_the_scaled_volume_mask_and_affine(cohort, tmp_path):
+    built = store.build(cohort, tmp_path / "store", intensity=WINDOW, workers=2)
+    assert built.names == ("a", "b") and built.shapes == ((6, 7, 8, 2), (9, 5, 4, 2))
+    for i, case in enumerate(cohort):
+        read = volumes.read(case.images, channels=case.channels)
+        assert isinstance(built[i], np.memmap) and built[i].dtype == np.float16
+        np.testing.assert_allclose(built.volume(i), read.array / 100, atol=1e-3)
+        np.testing.assert_array_equal(built.affine(i), read.affine)
+    np.testing.assert_array_equal(built.label(0).ravel(), np.arange(336) % 2)
+    assert built.label(1) is None
+    assert [volume.shape for volume in built.only(["b"])] == [(9, 5, 4, 2)]
+
+
+def _ages(root):
+    return {path.name: path.stat().st_mtime_ns for path in root.iterdir()}
+
+
+def test_builds_once_and_resumes_where_it_stopped(cohort, tmp_path):
+    root = tmp_path / "store"
+    first = store.build(cohort, root, intensity=WINDOW)
+    ages = _ages(root)
+    assert store.build(cohort, root, intensity=WINDOW) == first
+    assert _ages(root) == ages
+    committed = root / f"a-{first.keys[0]}.json"
+    committed.unlink()  # as if killed after the arrays, before the commit
+    assert store.build(cohort, root, intensity=WINDOW) == first
+    changed = {name for name, age in _ages(root).items() if age != ages[name]}
+    assert changed == {name for name in ages if name.startswith("a-")}
+
+
+def test_a_changed_file_or_knob_is_never_served_stale(cohort, tmp_path, nifti):
+    def keys():
+        return store.build(cohort, tmp_path / "store", intensity=intensity).keys
+
+    intensity = WINDOW
+    seen = [keys()]
+    intensity = WINDOW | {"high": 90.0}
+    seen.append(keys())
+    os.utime(cohort[0].label, ns=(0, 1))
+    seen.append(keys())
+    assert seen[2][0] != seen[1][0] and seen[2][1] == seen[1][1]
+    nifti("b.nii.gz", np.random.default_rng(5).uniform(0, 90, (9, 5, 4, 2)))
+    seen.append(keys())
+    cohort[0] = cohort[0]._replace(images=cohort[0].images[::-1])
+    seen.append(keys())
+    assert len(set(seen)) == 5
+    newest = store.build(cohort, tmp_path / "store", intensity=intensity)
+    read = volumes.read(cohort[1].images, channels=2)
+    np.testing.assert_allclose(newest[1], np.clip(read.array / 90, 0, 1), atol=1e-3)
+
+
+def test_several_may_build_at_once(cohort, tmp_path):
+    many = [Case(f"{case.name}{i}", *case[1:]) for i in range(8) for case in cohort]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(store.build, many, tmp_path / "store", intensity=WINDOW, workers=2)
+            for _ in range(4)
+        ]
+        assert len({job.result().keys for job in jobs}) == 1
+    assert not list((tmp_path / "store").glob("*.tmp"))
+
+
+def test_progress_sees_every_case(cohort, tmp_path):
+    seen = []
+
+    def progress(done, total):
+        for entry in done:
+            seen.append((entry["name"], total))
+            yield entry
+
+    store.build(cohort, tmp_path / "store", intensity=WINDOW, progress=progress)
+    assert seen == [("a", 2), ("b", 2)]
+
+
+def test_the_first_bad_case_in_order_is_named_and_leaves_nothing(cohort, tmp_path, nifti):
+    bad = [
+        Case("c", (nifti("c1.nii.gz"), nifti("c2.nii.gz", (6, 7, 9)))),
+        Case("d", (tmp_path / "absent.nii.gz",) * 2),
+    ]
+    for cases, said in ((bad, "c2.nii.gz is 6x7x9"), (bad[::-1], "absent.nii.gz cannot be read")):
+        with pytest.raises(UserError, match=said):
+            store.build([cohort[0], *cases], tmp_path / "store", intensity=WINDOW, workers=3)
+    assert {path.name[0] for path in (tmp_path / "store").iterdir()} == {"a"}
+
+
+def test_refusals(cohort, tmp_path, nifti):
+    def build(cases, root=tmp_path / "store", **knobs):
+        store.build(cases, root, intensity=WINDOW | knobs)
+
+    with pytest.raises(UserError, match=r"mask\.nii\.gz is 6x7x8 voxels"):
+        build([Case("e", (nifti("e.nii.gz", (5, 5, 5)),), cohort[0].label)])
+    with pytest.raises(UserError, match="case 'e' has 1 modalities, case 'a' has 2"):
+        build([*cohort, Case("e", (nifti("e.nii.gz"),))])
+    with pytest.raises(UserError, match="nothing is left of case 'a'"):
+        build(cohort, low=1000.0, high=2000.0)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"the store .* cannot be made"):
+        build(cohort, root=tmp_path / "file" / "store")
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkeypatch):
+    def full(file, array):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
+        store.build(cohort, tmp_path / "store", intensity=WINDOW)
+    assert not list((tmp_path / "store").iterdir())

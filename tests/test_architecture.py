@@ -1,0 +1,178 @@
+"""Which module may import which, read from the source with `ast`: the arrows of the design."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+# Each line may import from itself and from the lines above it. `rubik_jax/__init__.py` is the table
+# of contents: it may import from all but `main`, and no room imports from it.
+ROOMS = (
+    "errors types",
+    "proxy",
+    "models",
+    "losses metrics",
+    "data",
+    "tasks",
+    "optim transfer inference report",
+    "step parallel",
+    "checkpoints workdir",
+    "evaluate train predict export",
+    "main",
+)
+FLOORS = {room: floor for floor, line in enumerate(ROOMS) for room in line.split()}
+
+Sources = dict[str, str]
+"""Dotted name of a module -> its text; a package goes by its own name."""
+
+
+def read() -> Sources:
+    files = [file for top in ("rubik_jax", "configs") for file in (REPOSITORY / top).rglob("*.py")]
+    parts = {file: file.relative_to(REPOSITORY).with_suffix("").parts for file in files}
+    return {".".join(parts[file]).removesuffix(".__init__"): file.read_text() for file in files}
+
+
+def imported(source: str) -> Iterator[str]:
+    """Dotted names that a module imports, wherever in it the import stands (TYPE_CHECKING too)."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def arrows(sources: Sources) -> dict[str, set[str]]:
+    """Module of ours -> the modules of ours that it imports, or imports a name from."""
+
+    def owner(name: str) -> str:
+        while name not in sources and "." in name:
+            name = name.rpartition(".")[0]
+        return name
+
+    ours = {module: source for module, source in sources.items() if within(module, "rubik_jax")}
+    return {
+        module: {
+            owner(name)
+            for name in imported(source)
+            if within(name, "rubik_jax") and name != "rubik_jax.__version__"
+        }
+        for module, source in ours.items()
+    }
+
+
+def floor(module: str) -> int:
+    return FLOORS[module.split(".")[1]] if "." in module else FLOORS["main"] - 1
+
+
+def wrong_directions(sources: Sources) -> Iterator[str]:
+    graph = arrows(sources)
+    homeless = {module for module in graph if "." in module and module.split(".")[1] not in FLOORS}
+    yield from (f"{module} is in no room" for module in homeless)
+    for module in graph.keys() - homeless:
+        for target in graph[module] - homeless:
+            if target == "rubik_jax" or floor(target) > floor(module):
+                yield f"{module} imports {target}"
+
+
+def circles(sources: Sources) -> Iterator[str]:
+    try:
+        graphlib.TopologicalSorter(arrows(sources)).prepare()
+    except graphlib.CycleError as error:
+        yield " <- ".join(error.args[1])
+
+
+def relative_imports(sources: Sources) -> Iterator[str]:
+    for module, source in sources.items():
+        yield from (f"{module} imports {n}" for n in imported(source) if n.startswith("."))
+
+
+def device_imports(sources: Sources) -> Iterator[str]:
+    for module, source in sources.items():
+        for name in imported(source):
+            on_host = within(module, "rubik_jax.data", "configs")
+            device = within(name, "jax", "jaxlib", "flax", "optax", "orbax", "chex")
+            grain = within(name, "grain") and module != "rubik_jax.data.loader"
+            if (on_host and device) or grain:
+                yield f"{module} imports {name}"
+
+
+def command_lines(sources: Sources) -> Iterator[str]:
+    for module, source in sources.items():
+        if module == "rubik_jax.main" or within(module, "configs"):
+            continue
+        for name in imported(source):
+            if within(name, "absl.flags", "absl.app", "ml_collections", "sys.argv", "argparse"):
+                yield f"{module} imports {name}"
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv":
+                yield f"{module} reads sys.argv"
+
+
+RULES = (wrong_directions, circles, relative_imports, device_imports, command_lines)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_code_keeps_the_rule(rule):
+    sources = read()
+    assert "rubik_jax.errors" in sources
+    assert not sorted(rule(sources))
+
+
+LATER = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rubik_jax.train import fit"
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources"),
+    [
+        (
+            wrong_directions,
+            {"rubik_jax.proxy": "from rubik_jax import data", "rubik_jax.data": ""},
+        ),
+        (wrong_directions, {"rubik_jax.data.store": LATER, "rubik_jax.train": ""}),
+        (wrong_directions, {"rubik_jax.tasks": "from rubik_jax import fit", "rubik_jax": ""}),
+        (wrong_directions, {"rubik_jax": "import rubik_jax.main", "rubik_jax.main": ""}),
+        (wrong_directions, {"rubik_jax.utils": ""}),
+        (
+            circles,
+            {
+                "rubik_jax.models": "from rubik_jax.models.vgg3d import VGG3D",
+                "rubik_jax.models.vgg3d": "def f():\n    from rubik_jax.models import make_encoder",
+            },
+        ),
+        (relative_imports, {"rubik_jax.train": "from .optim import make"}),
+        (device_imports, {"rubik_jax.data.store": "import jax.numpy as jnp"}),
+        (device_imports, {"configs.pretrain": "from flax import linen"}),
+        (device_imports, {"rubik_jax.train": "import grain"}),
+        (command_lines, {"rubik_jax.train": "from absl import flags"}),
+        (command_lines, {"rubik_jax.train": "import ml_collections as ml"}),
+        (command_lines, {"rubik_jax.train": "import sys\nsteps = sys.argv[1]"}),
+    ],
+)
+def test_breach_of_the_rule_is_seen(rule, sources):
+    assert list(rule(sources))
+
+
+def test_data_and_configs_load_without_jax():
+    names = [name for name in sorted(read()) if within(name, "rubik_jax.data", "configs")]
+    names.remove("rubik_jax.data.loader")
+    load = (
+        "import importlib, sys\n"
+        f"for name in {names}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert 'jax' not in sys.modules, f'{name} brings jax in'\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", load], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
