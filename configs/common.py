@@ -48,7 +48,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
 
     c.optim = ConfigDict()
     c.optim.name = "adamw"  # or sgd
-    c.optim.rate = 1e-3
+    c.optim.rate = 2e-3  # the highest learning rate
     c.optim.schedule = "cosine"  # or step, constant
     c.optim.warmup = c.get_ref("steps") // 20  # steps
     c.optim.final = 0.01  # cosine: where it ends, as a share of the rate
@@ -83,5 +83,5 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.every.checkpoint = max(1, steps // 10)
 
     c.evaluate = ConfigDict()
-    c.evaluate.repeats = 4  # windows of each held-out case
+    c.evaluate.repeats = 8  # windows of each held-out case
     return c

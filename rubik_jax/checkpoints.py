@@ -1,4 +1,4 @@
-"""Orbax checkpoints of a run: the latest to go on from, the best to be used, each self-describing."""
+"""Orbax checkpoints of a run, each self-describing: the latest to go on from, the best to use."""
 
 import json
 from pathlib import Path

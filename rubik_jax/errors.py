@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something the user can put right: one sentence that says what, what was found, what was expected.
+    """Something the user can put right: one sentence that says what, what was found and expected.
 
     `main` prints the sentence and ends with exit status 2; library callers may catch it.
     """

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-import rubik_jax
-from rubik_jax import checkpoints, parallel, workdir
+from rubik_jax import __version__, checkpoints, parallel, workdir
 from rubik_jax.data import loader
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import Split, split
@@ -24,7 +23,7 @@ from rubik_jax.evaluate import make_evaluation
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report.progress import say, track
 from rubik_jax.tasks.pretrain import pretrain
-from rubik_jax.train import Data, Diverged, Every, fit, show
+from rubik_jax.train import Data, DivergedError, Every, fit, show
 from rubik_jax.types import Task
 
 MODES = ("train", "evaluate")
@@ -39,7 +38,7 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"rubik_jax: {error}", file=sys.stderr)
         return 2
-    except Diverged as error:
+    except DivergedError as error:
         print(f"rubik_jax: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -222,7 +221,7 @@ def _given(section: str, function: Callable, **knobs: Any) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     found = {name: metadata.version(name) for name in PACKAGES}
-    return {"rubik_jax": rubik_jax.__version__, "python": platform.python_version(), **found}
+    return {"rubik_jax": __version__, "python": platform.python_version(), **found}
 
 
 if __name__ == "__main__":

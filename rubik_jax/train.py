@@ -44,7 +44,7 @@ class Every(NamedTuple):
     checkpoint: int
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The loss or the gradient is no longer finite; the message says where and what to do."""
 
 
@@ -81,7 +81,7 @@ def fit(
         every: how often to log, to evaluate and to save.
 
     Raises:
-        Diverged: loss or gradient became NaN or infinite.
+        DivergedError: loss or gradient became NaN or infinite.
         UserError: numbers that don't go together.
     """
     _check_rhythm(steps, steps_per_call, every)
@@ -167,7 +167,7 @@ class _Run:
             each = jax.tree.map(lambda x: x[i], host)  # noqa: B023
             if not np.isfinite([each["loss"].total, each["gradient_norm"].total]).all():
                 last = self.checkpoints.step("latest")
-                raise Diverged(
+                raise DivergedError(
                     f"loss or gradient is not finite at step {step - count + i + 1}; the last good "
                     f"checkpoint is {'none' if last is None else f'of step {last}'}; try a lower "
                     "config.optim.rate, a longer config.optim.warmup, config.optim.clip=1.0 or "
@@ -242,7 +242,7 @@ def _check_rhythm(steps: int, stride: int, every: Every) -> None:
 
 
 def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:
-    """What each call is handed: windows stacked over its steps, or nothing where they're resident."""
+    """What each call is handed: windows stacked over its steps; nothing where they're resident."""
     if data.resident is not None:
         while True:
             yield None

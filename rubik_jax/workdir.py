@@ -25,7 +25,7 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
     if not (workdir / CONFIG).exists():
         if workdir.exists() and any(workdir.iterdir()):
             raise UserError(
-                f"--workdir={workdir} holds files but no {CONFIG}; expected a run or an empty folder"
+                f"--workdir={workdir} has files but no {CONFIG}; expected a run or an empty folder"
             )
         return
     then, now = flat(read(workdir / CONFIG)), flat(config)

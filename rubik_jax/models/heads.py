@@ -1,4 +1,4 @@
-"""What stands on the encoder in the proxy task: the projection of a cube and the answering heads."""
+"""What stands on the encoder in the proxy task: a cube's projection and the answering heads."""
 
 import flax.linen as nn
 import jax

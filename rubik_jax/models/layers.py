@@ -83,7 +83,7 @@ class Conv3D(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation (Wu & He, 2018), its moments taken in one pass over the voxels, in float32.
+    """Group normalisation (Wu & He, 2018), its moments in one pass over the voxels, in float32.
 
     Attributes:
         groups: how many groups of channels; brought down to the largest divisor of the channels.

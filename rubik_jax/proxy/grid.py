@@ -1,4 +1,4 @@
-"""How a window is cut into cubes: a grid with a gap, an optional jitter, cubes scaled to [-1, 1]."""
+"""How a window is cut into cubes: a grid with a gap, maybe jitter, each scaled to [-1, 1]."""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""How long work goes on: a bar with rate and time left, or plain lines where there's no terminal."""
+"""How far work has come: a bar with the time left, or plain lines where there's no terminal."""
 
 import time
 from collections.abc import Iterable, Iterator
