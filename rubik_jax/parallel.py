@@ -18,6 +18,11 @@ def count() -> int:
     return jax.local_device_count()
 
 
+def on_cpu() -> bool:
+    """Whether there is no accelerator."""
+    return jax.default_backend() == "cpu"
+
+
 def describe() -> str:
     """The devices in words, e.g. "1 x cpu"."""
     return f"{count()} x {jax.local_devices()[0].device_kind}"

@@ -103,6 +103,7 @@ def fit(
                 per_device=per_device,
                 accumulate=accumulate,
                 steps_per_call=steps_per_call,
+                unroll=parallel.on_cpu(),
             )
             run = _Run(task, data, checkpoints, records, description, steps, every, seed)
             run.go(build, state, begun or 0, steps_per_call)
