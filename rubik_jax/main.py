@@ -1,10 +1,9 @@
 """The command: flags and config are read here and nowhere below."""
 
-import inspect
+import importlib
 import json
 import platform
 import sys
-from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -23,17 +22,34 @@ from rubik_jax.evaluate import make_evaluation
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report.progress import say, track
 from rubik_jax.tasks.pretrain import pretrain
-from rubik_jax.train import Data, DivergedError, Every, fit, show
+from rubik_jax.train import Data, DivergedError, Pace, fit, show
 from rubik_jax.types import Task
 
 MODES = ("train", "evaluate")
+TASKS = ("pretrain",)
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
+LEAST = {
+    "seed": 0,
+    "steps": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "steps_per_call": 1,
+    "optim.rate": 0,
+    "optim.clip": 0,
+    "data.count": 1,
+    "data.workers": 0,
+    "data.split.seed": 0,
+    "evaluate.repeats": 1,
+    "model.projection": 0,
+    "model.hidden": 0,
+}
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command line; returns the exit status, 2 with one sentence for a mistake."""
     try:
         mode, folder, config = _parse(arguments)
+        _check(config)
         {"train": _train, "evaluate": _evaluate}[mode](folder, config)
     except UserError as error:
         print(f"rubik_jax: {error}", file=sys.stderr)
@@ -98,13 +114,17 @@ def _train(folder: Path, config: ConfigDict) -> None:
         say(f"{folder} is finished; --mode=evaluate evaluates it again, another --workdir starts")
         return
     run = _open(config)
-    every = Every(**_given("every", Every, **config.every))
-    optimiser = make_optimiser(
-        **_given("optim", make_optimiser, **config.optim, steps=config.steps)
+    optimiser = make_optimiser(**config.optim, steps=config.steps)
+    pace = Pace(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        accumulate=config.accumulate,
+        steps_per_call=config.steps_per_call,
+        **config.every,
     )
+    pace.check()
     data = _data(run, config)
-    workdir.keep(folder / workdir.CONFIG, resolved)
-    workdir.keep(folder / workdir.SPLIT, run.split._asdict())
+    workdir.begin(folder, resolved, run.split._asdict())
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
     fit(
         run.task,
@@ -117,12 +137,8 @@ def _train(folder: Path, config: ConfigDict) -> None:
             "versions": _versions(),
             **run.task.about,
         },
-        steps=config.steps,
-        batch_size=config.batch_size,
-        accumulate=config.accumulate,
-        steps_per_call=config.steps_per_call,
+        pace=pace,
         seed=config.seed,
-        every=every,
     )
     _evaluate(folder, config, run)
 
@@ -145,9 +161,9 @@ def _evaluate(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
         say(f"{name:>8}: {show(numbers)}")
     for warning in run.task.diagnose(results[part]):
         say(f"warning: {warning}")
-    workdir.write(
-        folder / workdir.RESULTS, {"checkpoint": str(checkpoint.relative_to(folder)), **results}
-    )
+    results["checkpoint"] = str(checkpoint.relative_to(folder))
+    workdir.write(folder / workdir.RESULTS, results)
+    say(f"run: {folder}\ncheckpoint: {checkpoint}\ncurves: tensorboard --logdir={folder}")
 
 
 def _open(config: ConfigDict) -> Run:
@@ -169,6 +185,10 @@ def _open(config: ConfigDict) -> Run:
         model=config.model.to_dict(),
         loss=config.loss.to_dict(),
         seed=config.seed,
+    )
+    say(
+        f"{len(task.about['orders'])} orders, Hamming distance at least "
+        f"{task.about['order_distance_least']}, {task.about['order_distance_mean']:.2f} on average"
     )
     store = build(
         cases,
@@ -206,17 +226,23 @@ def _data(run: Run, config: ConfigDict) -> Data:
     )
 
 
-def _given(section: str, function: Callable, **knobs: Any) -> dict[str, Any]:
-    """The knobs of a section of the config, once they're those that a function takes.
+def _check(config: ConfigDict) -> None:
+    """Holds a config against the shipped one of its task, which names every knob there is.
 
     Raises:
-        UserError: a knob too many or too few.
+        UserError: a knob too many or too few, or a number below the least it can be.
     """
-    try:
-        inspect.signature(function).bind(**knobs)
-    except TypeError as error:
-        raise UserError(f"config.{section}: {error}") from error
-    return knobs
+    task = config.get("task")
+    if task not in TASKS:
+        raise UserError(f"config.task is {task!r}; expected one of {list(TASKS)}")
+    shipped = importlib.import_module(f"configs.{task}").get_config()
+    given, known = workdir.flat(config.to_dict()), workdir.flat(shipped.to_dict())
+    for name in sorted(given.keys() ^ known.keys()):
+        what = "is no knob" if name in given else "is missing"
+        raise UserError(f"config.{name} {what}; expected the knobs of configs/{task}.py")
+    for name, least in LEAST.items():
+        if given[name] < least:
+            raise UserError(f"config.{name} is {given[name]}; expected at least {least}")
 
 
 def _versions() -> dict[str, str]:

@@ -14,9 +14,13 @@ def weighted(values: Shaped[Array, "b *rest"], weight: Float[Array, "b"]) -> Mea
 
 
 def histogram(labels: Int[Array, "b *rest"], classes: int, weight: Float[Array, "b"]) -> Mean:
-    """How often each class occurs, as a mean of shape [classes] that sums to 1."""
-    shares = jax.nn.one_hot(labels, classes).reshape(labels.shape[0], -1, classes).mean(axis=1)
-    return Mean(jnp.sum(shares * weight[:, None], axis=0), jnp.sum(weight))
+    """How often each class occurs, as a mean of shape [classes] that sums to 1.
+
+    Its count is the number of labels, of which an example may have several.
+    """
+    occurs = jax.nn.one_hot(labels, classes).reshape(labels.shape[0], -1, classes)
+    total = jnp.sum(occurs * weight[:, None, None], axis=(0, 1))
+    return Mean(total, jnp.sum(weight) * occurs.shape[1])
 
 
 def add(first: Metrics, second: Metrics) -> Metrics:

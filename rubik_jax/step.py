@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree, Shaped
 
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
 
@@ -42,7 +42,7 @@ def stream(seed: int, number: Int[Array, ""] | int) -> PRNGKeyArray:
     return jax.random.fold_in(jax.random.key(seed), number)
 
 
-def example_keys(key: PRNGKeyArray, index: Int[Array, "b"]) -> PRNGKeyArray:
+def example_keys(key: PRNGKeyArray, index: Int[Array, "b"]) -> Key[Array, "b"]:
     """One key per example, by its index in the global batch: the same on any number of devices."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
 

@@ -13,6 +13,7 @@ from rubik_jax import parallel
 from rubik_jax.checkpoints import Checkpoints
 from rubik_jax.errors import UserError
 from rubik_jax.evaluate import make_evaluation
+from rubik_jax.metrics import add
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import Steps, clock, say
 from rubik_jax.report.records import Records
@@ -36,12 +37,50 @@ class Data(NamedTuple):
     validation: Callable[[], Batches] | None
 
 
-class Every(NamedTuple):
-    """How often, in steps, a run does what."""
+class Pace(NamedTuple):
+    """How a run goes: numbers of steps, and of examples.
 
+    Attributes:
+        steps: of the whole run.
+        batch_size: examples of a step, on all devices together.
+        accumulate: in how many parts a device works off its share.
+        steps_per_call: steps of one compiled call.
+        log: a record every so many steps.
+        evaluate: an evaluation on the validation part every so many steps.
+        checkpoint: a checkpoint every so many steps.
+    """
+
+    steps: int
+    batch_size: int
+    accumulate: int
+    steps_per_call: int
     log: int
     evaluate: int
     checkpoint: int
+
+    def check(self) -> None:
+        """Raises UserError where the batch can't be shared out, or something's due in a call."""
+        parallel.per_device(self.batch_size, self.accumulate)
+        knobs = {
+            "steps": self.steps,
+            "every.log": self.log,
+            "every.evaluate": self.evaluate,
+            "every.checkpoint": self.checkpoint,
+        }
+        for knob, value in knobs.items():
+            if value < 1 or value % self.steps_per_call:
+                raise UserError(
+                    f"config.{knob} is {value}; expected a multiple of config.steps_per_call "
+                    f"({self.steps_per_call})"
+                )
+
+    def due(self, step: int, period: int) -> bool:
+        """Whether what happens every so many steps does at this one; at the last, all does."""
+        return step % period == 0 or step == self.steps
+
+    def stops(self, step: int) -> bool:
+        """Whether the run pauses there to evaluate or to save."""
+        return self.due(step, self.evaluate) or self.due(step, self.checkpoint)
 
 
 class DivergedError(RuntimeError):
@@ -55,14 +94,10 @@ def fit(
     workdir: Path,
     *,
     description: dict[str, Any],
-    steps: int,
-    batch_size: int,
-    accumulate: int,
-    steps_per_call: int,
+    pace: Pace,
     seed: int,
-    every: Every,
 ) -> None:
-    """Trains up to `steps`, from the latest checkpoint of `workdir` where it holds one.
+    """Trains up to `pace.steps`, from the latest checkpoint of `workdir` where it holds one.
 
     Resumed, a run does bit for bit what it would have done uninterrupted: all that is random
     comes from the seed and the step, and records and checkpoints fall on the same steps.
@@ -73,173 +108,152 @@ def fit(
         data: where examples come from.
         workdir: the run's directory.
         description: what each checkpoint says of itself, beside its step and accuracies.
-        steps: of the whole run.
-        batch_size: examples of a step on all devices together.
-        accumulate: in how many parts a device works off its share.
-        steps_per_call: steps of one compiled call.
+        pace: how many steps and examples, and how often to log, to evaluate and to save.
         seed: of all that is random.
-        every: how often to log, to evaluate and to save.
 
     Raises:
         DivergedError: loss or gradient became NaN or infinite.
         UserError: numbers that don't go together.
     """
-    _check_rhythm(steps, steps_per_call, every)
-    per_device = parallel.per_device(batch_size, accumulate)
+    pace.check()
     checkpoints = Checkpoints(workdir)
-    state = make_state(task, optimiser, seed)
-    say(estimate.parameters(state.params))
-    begun = checkpoints.step("latest")
-    if begun is not None:
-        state = checkpoints.restore("latest", state)
-        say(f"resumed from step {begun} of {steps}")
-    records = Records(workdir, begun or 0)
+    first = checkpoints.step("latest") or 0
+    records = Records(workdir, first)
     try:
-        if (begun or 0) < steps:
-            build = make_step(
+        state = make_state(task, optimiser, seed)
+        say(estimate.parameters(state.params))
+        if first:
+            state = checkpoints.restore("latest", state)
+            say(f"resumed from step {first} of {pace.steps}")
+        if first < pace.steps:
+            step = make_step(
                 task,
                 optimiser,
                 seed=seed,
-                per_device=per_device,
-                accumulate=accumulate,
-                steps_per_call=steps_per_call,
+                per_device=parallel.per_device(pace.batch_size, pace.accumulate),
+                accumulate=pace.accumulate,
+                steps_per_call=pace.steps_per_call,
                 unroll=parallel.on_cpu(),
             )
-            run = _Run(task, data, checkpoints, records, description, steps, every, seed)
-            run.go(build, state, begun or 0, steps_per_call)
+            keeper = _Keeper(task, data, checkpoints, records, description, pace, seed)
+            _go(step, state, first, data, pace, keeper)
     finally:
         checkpoints.close()
         records.close()
 
 
-class _Run:
-    """The loop, and what it has in hand between two steps."""
+def _go(step_fn: Callable, state: State, first: int, data: Data, pace: Pace, keeper) -> None:
+    """The loop: takes steps, and hands the keeper the metrics of one after the next has begun."""
+    stride = pace.steps_per_call
+    state = parallel.replicate(state)
+    resident = None if data.resident is None else parallel.spread(data.resident)
+    calls = _calls(data, first, stride)
+    batches = next(calls)
+    begun = time.monotonic()
+    step = parallel.mapped_step(step_fn, state, batches, resident)
+    say(estimate.compiled(step, time.monotonic() - begun))
 
-    def __init__(self, task, data, checkpoints, records, description, steps, every, seed):
-        self.task, self.data, self.steps, self.every = task, data, steps, every
+    pending = None
+    begun = keeper.restart_clock()
+    with Steps(pace.steps, first) as bar:
+        for now in range(first + stride, pace.steps + 1, stride):
+            state, metrics = step(state, batches, resident)
+            batches = next(calls) if now < pace.steps else None
+            if pending is not None:
+                keeper.collect(*pending)
+            pending = now, metrics
+            if now == first + 3 * stride:  # two calls have been waited for by now
+                whole = (time.monotonic() - begun) / 2 * (pace.steps - first) / stride
+                say(f"about {clock(whole)} for {pace.steps - first} steps, evaluation apart")
+            if pace.due(now, pace.log) or pace.stops(now):
+                keeper.collect(*pending)
+                pending = None
+                bar.log(now, keeper.report(now))
+            else:
+                bar.reach(now)
+            if pace.stops(now):
+                keeper.stop(now, state)
+
+
+class _Keeper:
+    """What a run keeps: sums since the last record, the best score, records and checkpoints."""
+
+    def __init__(self, task, data, checkpoints, records, description, pace, seed):
+        self.task, self.validation, self.pace = task, data.validation, pace
         self.checkpoints, self.records, self.description = checkpoints, records, description
         self.evaluate = make_evaluation(task.evaluate, seed)
         best = checkpoints.description("best")
-        self.best = best["score"] if best else -np.inf
+        self.best = best["score"] if best else None
         self.totals: Metrics | None = None
         self.numbers: dict[str, float] = {}
+        self.since = 0.0
 
-    def go(self, step_fn, state: State, first: int, stride: int) -> None:
-        state = parallel.replicate(state)
-        resident = None if self.data.resident is None else parallel.spread(self.data.resident)
-        calls = _calls(self.data, first, stride)
-        batches = next(calls)
-        begun = time.monotonic()
-        step = parallel.mapped_step(step_fn, state, batches, resident)
-        say(estimate.compiled(step, time.monotonic() - begun))
-
-        pending = None
-        begun = self.since = time.monotonic()
-        with Steps(self.steps, first) as bar:
-            for now in range(first + stride, self.steps + 1, stride):
-                state, metrics = step(state, batches, resident)
-                batches = next(calls) if now < self.steps else None
-                if pending is not None:
-                    self.collect(*pending)
-                pending = now, metrics
-                if now == first + 3 * stride:  # two calls have been waited for by now
-                    whole = (time.monotonic() - begun) / 2 * (self.steps - first) / stride
-                    say(f"about {clock(whole)} for {self.steps - first} steps, evaluation apart")
-                bar.reach(now - stride)
-                if self.due(now, self.every.log) or self.stops(now):
-                    self.collect(*pending)
-                    pending = None
-                    bar.log(now, self.report(now))
-                if self.stops(now):
-                    self.stop(now, state)
-                    self.since = time.monotonic()
-
-    def due(self, step: int, period: int) -> bool:
-        return step % period == 0 or step == self.steps
-
-    def stops(self, step: int) -> bool:
-        return self.due(step, self.every.evaluate) or self.due(step, self.every.checkpoint)
+    def restart_clock(self) -> float:
+        """Leaves what has just been done out of the rates."""
+        self.since = time.monotonic()
+        return self.since
 
     def collect(self, step: int, metrics: Metrics) -> None:
         """Adds a call's metrics up, step by step, in float64; refuses what isn't finite."""
-        host = jax.tree.map(np.float64, parallel.unreplicate(metrics))
-        count = len(host["loss"].total)
-        for i in range(count):
-            each = jax.tree.map(lambda x: x[i], host)  # noqa: B023
+        steps = parallel.unreplicate(metrics)
+        first = step - self.pace.steps_per_call + 1
+        for i in range(self.pace.steps_per_call):
+            each = jax.tree.map(lambda x: np.float64(x[i]), steps)  # noqa: B023
             if not np.isfinite([each["loss"].total, each["gradient_norm"].total]).all():
-                last = self.checkpoints.step("latest")
-                raise DivergedError(
-                    f"loss or gradient is not finite at step {step - count + i + 1}; the last good "
-                    f"checkpoint is {'none' if last is None else f'of step {last}'}; try a lower "
-                    "config.optim.rate, a longer config.optim.warmup, config.optim.clip=1.0 or "
-                    "config.model.encoder.dtype=float32"
-                )
-            self.totals = each if self.totals is None else jax.tree.map(np.add, self.totals, each)
+                raise DivergedError(self._hint(first + i))
+            self.totals = each if self.totals is None else add(self.totals, each)
 
     def report(self, step: int) -> str:
         """Records the means since the last record, and says them in a line."""
         seconds = time.monotonic() - self.since
         numbers = {name: float(mean.value) for name, mean in self.totals.items()}
         examples = float(self.totals["loss"].count)
-        rates = {
-            f"{unit}_per_second": n * examples / seconds for unit, n in self.task.units.items()
-        }
-        self.records.write("train", step, numbers | rates)
-        self.totals, self.since = None, time.monotonic()
-        shown = [f"loss {numbers['loss']:.3f}"]
-        shown += [
-            f"{name.removesuffix('_accuracy')} {numbers[name]:.1%}"
-            for name in numbers
-            if name.endswith("_accuracy")
-        ]
-        shown += [f"{rate:.1f} {unit.replace('_per_second', '/s')}" for unit, rate in rates.items()]
-        return "  ".join(shown)
+        rates = {unit: each * examples / seconds for unit, each in self.task.units.items()}
+        per_second = {f"{unit}_per_second": rate for unit, rate in rates.items()}
+        self.records.write("train", step, numbers | per_second)
+        self.totals = None
+        self.restart_clock()
+        fast = "  ".join(f"{rate:.1f} {unit}/s" for unit, rate in rates.items())
+        return f"loss {numbers['loss']:.3f}  {show(numbers)}  {fast}"
 
     def stop(self, step: int, state: State) -> None:
         """Evaluates and saves, as is due."""
-        on_host = None
-        if self.due(step, self.every.evaluate) and self.data.validation is not None:
-            totals = self.evaluate(state.variables, self.data.validation())
+        on_host = parallel.unreplicate(state)
+        if self.pace.due(step, self.pace.evaluate) and self.validation is not None:
+            totals = self.evaluate(state.variables, self.validation())
             self.numbers = self.task.summarise(totals)
             self.records.write("validation", step, self.numbers)
             say(f"step {step}: validation {show(self.numbers)}")
-            for warning in self.task.diagnose(self.numbers) if step == self.steps else ():
-                say(f"warning: {warning}")
             score = self.task.score(self.numbers)
-            if score > self.best:
+            if self.best is None or score > self.best:
                 self.best = score
-                on_host = parallel.unreplicate(state)
-                self.checkpoints.save("best", step, on_host, self.describe(step, score))
-        if self.due(step, self.every.checkpoint):
-            on_host = parallel.unreplicate(state) if on_host is None else on_host
-            self.checkpoints.save("latest", step, on_host, self.describe(step, self.best))
+                self.checkpoints.save("best", step, on_host, self.describe(step))
+        if self.pace.due(step, self.pace.checkpoint):
+            self.checkpoints.save("latest", step, on_host, self.describe(step))
+        self.restart_clock()
 
-    def describe(self, step: int, score: float) -> dict[str, Any]:
-        found = {"step": step, "score": None if np.isinf(score) else score}
-        return self.description | found | {"validation": self.numbers}
+    def describe(self, step: int) -> dict[str, Any]:
+        """What a checkpoint of this step says of itself."""
+        return self.description | {"step": step, "score": self.best, "validation": self.numbers}
+
+    def _hint(self, step: int) -> str:
+        last = self.checkpoints.step("latest")
+        return (
+            f"loss or gradient is not finite at step {step}; the last good checkpoint is "
+            f"{'none' if last is None else f'of step {last}'}; try a lower config.optim.rate, a "
+            "longer config.optim.warmup, config.optim.clip=1.0 or "
+            "config.model.encoder.dtype=float32"
+        )
 
 
 def show(numbers: dict[str, float]) -> str:
-    """Accuracies in a line, each beside chance."""
-    names = [name.removesuffix("_accuracy") for name in numbers if name.endswith("_accuracy")]
+    """Accuracies in a line, each beside chance where that's known."""
     parts = []
-    for name in names:
+    for name in [n.removesuffix("_accuracy") for n in numbers if n.endswith("_accuracy")]:
         chance = numbers.get(f"{name}_chance")
         beside = "" if chance is None else f" (chance {chance:.1%})"
         parts.append(f"{name} {numbers[f'{name}_accuracy']:.1%}{beside}")
     return ", ".join(parts)
-
-
-def _check_rhythm(steps: int, stride: int, every: Every) -> None:
-    """Raises UserError where what is due falls within a call, or is never due."""
-    for knob, value in {
-        "steps": steps,
-        **{f"every.{k}": v for k, v in every._asdict().items()},
-    }.items():
-        if value < 1 or stride < 1 or value % stride:
-            raise UserError(
-                f"config.{knob} is {value}; expected a multiple of config.steps_per_call ({stride})"
-            )
 
 
 def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 Batch = Mapping[str, Array]
@@ -22,11 +23,12 @@ class Mean(NamedTuple):
         count: sum of the weights, a scalar.
     """
 
-    total: Array
-    count: Array
+    total: ArrayLike
+    count: ArrayLike
 
     @property
-    def value(self) -> Array:
+    def value(self) -> ArrayLike:
+        """The mean."""
         return self.total / self.count
 
 
@@ -42,6 +44,8 @@ class Task(NamedTuple):
         summarise: totals over a whole part of the cohort -> plain numbers, in order of interest.
         score: plain numbers -> the one number that `best` goes by; larger is better.
         diagnose: plain numbers -> sentences on what looks unhealthy, with what to try.
+        picture: (variables, window, key) -> arrays by name, one example and what is made of it,
+            for `report.figures` to draw.
         window: the voxels along x, y, z that a step takes of a volume.
         channels: modalities of a volume.
         units: how many of what the task works on make one example, for rates, e.g. {"cubes": 8}.
@@ -55,6 +59,7 @@ class Task(NamedTuple):
     summarise: Callable[[Metrics], dict[str, float]]
     score: Callable[[dict[str, float]], float]
     diagnose: Callable[[dict[str, float]], list[str]]
+    picture: Callable[..., dict[str, Array]]
     window: tuple[int, int, int]
     channels: int
     units: dict[str, int]

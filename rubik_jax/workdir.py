@@ -28,6 +28,8 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
                 f"--workdir={workdir} has files but no {CONFIG}; expected a run or an empty folder"
             )
         return
+    if not begun(workdir):
+        return
     then, now = flat(read(workdir / CONFIG)), flat(config)
     differing = sorted(k for k in then.keys() | now.keys() if then.get(k) != now.get(k))
     if differing:
@@ -39,20 +41,25 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
         )
 
 
-def keep(path: Path, content: dict[str, Any]) -> None:
-    """Writes JSON whole or not at all; what's there already must be the same.
+def begun(workdir: Path) -> bool:
+    """Whether the run has a checkpoint; until then another config may take its place."""
+    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
+
+
+def begin(workdir: Path, config: dict[str, Any], split: dict[str, Any]) -> None:
+    """Writes down what a run is made of, or finds it as it was.
 
     Raises:
-        UserError: something else is there, or the folder can't be written.
+        UserError: the run has begun with another split, or the folder can't be written.
     """
-    if path.exists():
-        if read(path) != json.loads(json.dumps(content)):
-            raise UserError(
-                f"{path} no longer fits the cohort: cases were added or removed since the run "
-                "began; expected the same cases, or another --workdir"
-            )
-        return
-    write(path, content)
+    split = json.loads(json.dumps(split))
+    if begun(workdir) and read(workdir / SPLIT) != split:
+        raise UserError(
+            f"{workdir / SPLIT} no longer fits the cohort: cases were added or removed since the "
+            "run began; expected the same cases, or another --workdir"
+        )
+    write(workdir / SPLIT, split)
+    write(workdir / CONFIG, config)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

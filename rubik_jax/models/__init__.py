@@ -50,6 +50,11 @@ def make_encoder(
             f"config.model.encoder has {len(widths)} widths, {len(convs)} convs and "
             f"{len(strides)} strides; expected one of each per stage"
         )
+    if min(*widths, *convs) < 1:
+        raise UserError(
+            f"config.model.encoder has widths {tuple(widths)} and convs {tuple(convs)}; expected "
+            "each at least 1"
+        )
     if any(len(stride) != 3 or min(stride) < 1 for stride in strides):
         raise UserError(
             f"config.model.encoder.strides is {tuple(strides)}; expected (x, y, z) for each stage, "

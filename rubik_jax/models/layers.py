@@ -55,13 +55,14 @@ def _folded(x: Array, kernel: Array, *, strides: Triple) -> Array:
 
 
 class Conv3D(nn.Module):
-    """A 3D convolution with bias; kernel of shape [*kernel_size, channels, features].
+    """A 3D convolution; kernel of shape [*kernel_size, channels, features].
 
     Attributes:
         features: output channels.
         kernel_size: taps along x, y, z.
         strides: strides along x, y, z; the output is the input's size divided, rounded up.
         dtype: what is computed in; parameters are float32.
+        use_bias: whether a bias is added; a norm that follows has its own.
     """
 
     features: int
@@ -117,7 +118,7 @@ class Norm(nn.Module):
     """The normalisation of that name, "group", "batch" or "none".
 
     Batch statistics are taken over the batch, the cubes of a Siamese network and the devices
-    alike: over the axes in `axes` that are mapped where the network is applied.
+    alike: over the axes in `axes`, all of which must be mapped where the network is trained.
 
     Attributes:
         kind: one of `NORMS`.

@@ -1,6 +1,7 @@
 """How a window is cut into cubes: a grid with a gap, maybe jitter, each scaled to [-1, 1]."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -48,10 +49,10 @@ class Grid(NamedTuple):
 
 
 def make_grid(
-    counts: tuple[int, ...],
-    cube: tuple[int, ...],
-    gap: tuple[int, ...],
-    jitter: tuple[int, ...] = (0, 0, 0),
+    counts: Sequence[int],
+    cube: Sequence[int],
+    gap: Sequence[int],
+    jitter: Sequence[int] = (0, 0, 0),
 ) -> Grid:
     """Checks the numbers of a grid.
 
@@ -115,8 +116,9 @@ def normalise(cubes: Float[Array, "m x y z c"]) -> Float[Array, "m x y z c"]:
     The paper's "normalized to [-1, 1] by using the mean and maximum intensity" (section 2.1). A
     constant cube becomes zeros.
     """
-    centred = cubes - jnp.mean(cubes, axis=(1, 2, 3), keepdims=True)
+    # The mean of equal numbers can miss them by a rounding, which would be blown up; above their
+    # least, they are zero to the bit.
+    above = cubes - jnp.min(cubes, axis=(1, 2, 3), keepdims=True)
+    centred = above - jnp.mean(above, axis=(1, 2, 3), keepdims=True)
     largest = jnp.max(jnp.abs(centred), axis=(1, 2, 3), keepdims=True)
-    # The mean of equal numbers can miss them by a rounding; what's left must not be blown up.
-    flat = largest <= 1e-6 * jnp.max(jnp.abs(cubes), axis=(1, 2, 3), keepdims=True)
-    return jnp.where(flat, 0.0, centred / jnp.where(flat, 1.0, largest))
+    return centred / jnp.where(largest > 0, largest, 1.0)

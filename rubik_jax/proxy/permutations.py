@@ -60,7 +60,6 @@ def greedy_orders(count: int, cells: int, seed: int) -> Orders:
         best = np.argmax(nearest)  # the pool is shuffled, so the first is a chance one
         picked[row] = pool[best]
         np.minimum(nearest, np.count_nonzero(pool != pool[best], axis=1), out=nearest)
-        nearest[best] = -1
     return picked
 
 

@@ -88,7 +88,7 @@ def mask(key: PRNGKeyArray, cubes: Cubes, masked: Bool[Array, "m"]) -> Cubes:
 
 def play(
     key: PRNGKeyArray, window: Shaped[Array, "x y z c"], puzzle: Puzzle, freedom: Float[Array, ""]
-) -> tuple[Cubes, Answers]:
+) -> tuple[Float[Array, "m a b d c"], Answers]:
     """Makes a puzzle of a window: cut, normalise, scramble, mask; with its answers.
 
     Args:

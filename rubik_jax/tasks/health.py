@@ -23,7 +23,8 @@ def summarise(totals: Metrics) -> dict[str, float]:
     """Means of all metrics, and beside each accuracy what chance and the majority answer score.
 
     From a head's histograms: `X_chance`, right by guessing; `X_majority`, right by always giving
-    the commonest answer; `X_top`, the share of the answer given most often.
+    the commonest answer; `X_top`, the share of the answer given most often; `X_answers`, of how
+    many answers.
     """
     values = {
         name: np.asarray(mean.total) / np.asarray(mean.count) for name, mean in totals.items()
@@ -34,8 +35,10 @@ def summarise(totals: Metrics) -> dict[str, float]:
         numbers[f"{name}_chance"] = 1 / len(truth)
         numbers[f"{name}_majority"] = float(truth.max())
         numbers[f"{name}_top"] = float(said.max())
+        numbers[f"{name}_answers"] = float(totals[f"{name}_said"].count)
     if "orientation_accuracy" in numbers:
         numbers |= _orientation(values["turn_said"], values["turn_truth"])
+        numbers["orientation_answers"] = 2 * numbers["turn_answers"]
     numbers["examples"] = float(np.asarray(totals["loss"].count))
     return numbers
 
@@ -51,7 +54,7 @@ def diagnose(numbers: dict[str, float]) -> list[str]:
     for name in asked(numbers):
         accuracy, chance = numbers[f"{name}_accuracy"], numbers[f"{name}_chance"]
         top, majority = numbers[f"{name}_top"], numbers[f"{name}_majority"]
-        noise = math.sqrt(chance * (1 - chance) / numbers["examples"])
+        noise = math.sqrt(chance * (1 - chance) / numbers[f"{name}_answers"])
         if top > 0.9 and majority < 0.9:
             problem = f"the {name} head has collapsed: it gives one answer {top:.0%} of the time"
         elif accuracy <= chance + 3 * noise:
@@ -69,11 +72,14 @@ def asked(numbers: dict[str, float]) -> list[str]:
 
 
 def _orientation(said: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """The same for the labels of half turns: fair coins, horizontal in bit 0, vertical in bit 1."""
+    """The same for the labels of half turns: fair coins, horizontal in bit 0, vertical in bit 1.
+
+    Either of the two may collapse alone, so `orientation_top` is that of the worse.
+    """
     said_on = np.array([said[[1, 3]].sum(), said[[2, 3]].sum()])
     truth_on = np.array([truth[[1, 3]].sum(), truth[[2, 3]].sum()])
     return {
         "orientation_chance": 0.5,
         "orientation_majority": float(np.maximum(truth_on, 1 - truth_on).mean()),
-        "orientation_top": float(np.maximum(said_on, 1 - said_on).min()),
+        "orientation_top": float(np.maximum(said_on, 1 - said_on).max()),
     }

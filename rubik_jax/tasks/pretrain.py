@@ -1,10 +1,11 @@
 """Pre-training by Rubik's cube recovery: where puzzle, network, losses and metrics meet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rubik_jax import losses, metrics, proxy
@@ -12,6 +13,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
 from rubik_jax.models.siamese import HEADS
 from rubik_jax.tasks.health import diagnose, score, summarise
+from rubik_jax.tasks.picture import solve
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
 
 Logits = dict[str, Array]
@@ -96,6 +98,13 @@ def pretrain(
     if any(puzzle.grid.gap):
         probes["no_gap"] = evaluate_as(puzzle._replace(grid=seamless))
 
+    def picture(variables, window, key):
+        def said(cubes):
+            logits, _ = _apply(network, variables, cubes[None], False)
+            return {name: each[0] for name, each in _said(logits, puzzle.turns).items()}
+
+        return solve(key, window, puzzle, said)
+
     def init(key):
         empty = jnp.zeros((1, puzzle.grid.cells, *puzzle.grid.cube, channels))
         return network.init(key, empty, False)
@@ -108,6 +117,7 @@ def pretrain(
         summarise=summarise,
         score=score,
         diagnose=diagnose,
+        picture=picture,
         window=puzzle.grid.window,
         channels=channels,
         units={"cubes": puzzle.grid.cells, "volumes": 1},
@@ -117,10 +127,10 @@ def pretrain(
 
 def make_puzzle(
     *,
-    counts: tuple[int, ...],
-    cube: tuple[int, ...],
-    gap: tuple[int, ...],
-    jitter: tuple[int, ...],
+    counts: Sequence[int],
+    cube: Sequence[int],
+    gap: Sequence[int],
+    jitter: Sequence[int],
     orders: str,
     num_orders: int,
     turns: str,
@@ -139,6 +149,11 @@ def make_puzzle(
         raise UserError(f"config.proxy.masking is {masking}; expected a probability below 1")
     if orders == "none" and turns == "none" and not masking:
         raise UserError("config.proxy asks for no order, no turns and no masking; expected one")
+    if orders != "none" and num_orders < 2:
+        raise UserError(
+            f"config.proxy.num_orders is {num_orders}, which leaves nothing to tell apart; "
+            "expected at least 2 (or config.proxy.orders=none)"
+        )
     table = (
         jnp.arange(grid.cells)[None]
         if orders == "none"
@@ -260,5 +275,5 @@ def _centre(window: Float[Array, "b x y z c"], size: tuple[int, int, int]) -> Ar
 
 
 def _distances(puzzle: proxy.Puzzle) -> dict[str, Any]:
-    least, mean = proxy.distances(puzzle.orders.__array__())
+    least, mean = proxy.distances(np.asarray(puzzle.orders))
     return {"order_distance_least": least, "order_distance_mean": mean}

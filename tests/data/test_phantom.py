@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rubik_jax.data import phantom
+from rubik_jax.data import anatomy, phantom
 from rubik_jax.data.sources import phantom as source
 from rubik_jax.errors import UserError
 
@@ -66,9 +66,9 @@ def test_labels_mean_what_they_say(cohort):
 
 
 def test_kinds_are_balanced_and_seen_in_the_lesions(cohort):
-    sizes, widths = ({kind: [] for kind in phantom.KINDS} for _ in range(2))
+    sizes, widths = ({kind: [] for kind in anatomy.KINDS} for _ in range(2))
     for case in cohort:
-        lesion = np.argwhere(case.label == phantom.LESION)
+        lesion = np.argwhere(case.label == anatomy.LESION)
         sizes[case.kind].append(len(lesion))
         widths[case.kind].append(0 if case.kind == "none" else np.ptp(lesion, axis=0).max())
     assert max(sizes["none"]) < min(sizes["small"])
@@ -77,7 +77,7 @@ def test_kinds_are_balanced_and_seen_in_the_lesions(cohort):
 
     dealt = [phantom.kind_of(7, case) for case in range(41)]
     for n in range(1, len(dealt)):
-        counts = [dealt[:n].count(kind) for kind in phantom.KINDS]
+        counts = [dealt[:n].count(kind) for kind in anatomy.KINDS]
         assert max(counts) - min(counts) <= 1
     assert dealt[:4] != dealt[4:8] or dealt[:4] != dealt[8:12]
 

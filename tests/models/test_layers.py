@@ -1,0 +1,106 @@
+"""The layers: the same as the reference ones, and lowered as each platform likes it."""
+
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from rubik_jax.models.layers import GroupNorm, conv3d, max_pool
+
+
+def noise(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def direct(x, kernel, strides):
+    numbers = ("NXYZC", "XYZIO", "NXYZC")
+    return lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=numbers)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "strides"),
+    [
+        ((2, 5, 6, 7, 3), (3, 3, 3), (1, 1, 1)),
+        ((1, 6, 7, 5, 2), (3, 3, 3), (2, 2, 1)),
+        ((1, 5, 5, 8, 1), (3, 3, 3), (1, 2, 3)),
+        ((2, 8, 3, 4, 2), (3, 1, 3), (3, 2, 2)),
+        ((1, 1, 4, 2, 2), (3, 3, 3), (2, 1, 1)),  # thinner than the kernel
+        ((2, 5, 6, 7, 3), (1, 1, 1), (1, 1, 1)),
+        ((2, 5, 6, 7, 3), (1, 1, 1), (2, 2, 1)),
+    ],
+)
+def test_convolution_and_its_gradients_are_those_of_the_direct_form(shape, kernel, strides):
+    @jax.jit
+    def both(x, taps):
+        def run(convolution):
+            out, pull = jax.vjp(lambda x, taps: convolution(x, taps, strides), x, taps)
+            return out, *pull(jnp.sin(out))
+
+        return run(conv3d), run(direct)
+
+    folded, expected = both(noise(*shape), noise(*kernel, shape[-1], 4, seed=1))
+    for ours, theirs in zip(folded, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("platform", "axes"), [("cpu", 2), ("cuda", 3), ("tpu", 3)])
+def test_convolution_is_folded_on_the_cpu_and_direct_elsewhere(platform, axes):
+    def loss(x, kernel):
+        return jnp.sum(conv3d(x, kernel, (1, 2, 1)) ** 2)
+
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(
+        noise(1, 4, 4, 4, 2), noise(3, 3, 3, 2, 2)
+    )
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    convolutions = re.findall(r"stablehlo\.convolution.*-> tensor<([^>]*)>", text)
+    assert len(convolutions) == 3  # forward, and a gradient each
+    assert {shape.count("x") for shape in convolutions} == {axes + 2}
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(16, 8), (12, 6), (7, 7), (1, 1)])
+def test_group_norm_is_flax_s_with_as_many_groups_as_divide_the_channels(channels, groups):
+    x = 5 + 3 * noise(2, 4, 3, 5, channels)
+    params = {"scale": noise(channels, seed=1), "bias": noise(channels, seed=2)}
+    ours, theirs = GroupNorm(groups=8), nn.GroupNorm(num_groups=groups, epsilon=1e-5)
+
+    @jax.jit
+    def both(x):
+        ours_too = ours.apply({"params": params}, x)
+        return ours_too, theirs.apply({"params": params}, x)
+
+    np.testing.assert_allclose(*both(x), rtol=1e-4, atol=1e-4)
+
+
+def test_group_norm_of_a_constant_is_its_bias_and_keeps_the_dtype():
+    params = {"scale": jnp.ones(4), "bias": jnp.arange(4.0)}
+    x = jnp.full((1, 3, 3, 3, 4), 7.7, jnp.bfloat16)
+    out, pull = jax.vjp(lambda x: GroupNorm().apply({"params": params}, x), x)
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_allclose(out[0, 0, 0, 0].astype(jnp.float32), jnp.arange(4.0), atol=0.02)
+    assert jnp.isfinite(pull(jnp.ones_like(out))[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((4, 6, 2), (2, 2, 2)), ((5, 7, 3), (2, 2, 1)), ((7, 4, 8), (3, 1, 4))],
+)
+def test_pooling_and_its_gradient_are_flax_s(shape, strides):
+    @jax.jit
+    def both(x):
+        def run(pool):
+            out, pull = jax.vjp(pool, x)
+            return out, *pull(jnp.sin(out))
+
+        return run(lambda x: max_pool(x, strides)), run(lambda x: nn.max_pool(x, strides, strides))
+
+    for ours, theirs in zip(*both(noise(2, *shape, 3)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_an_axis_shorter_than_its_stride_is_pooled_whole():
+    x = noise(2, 4, 1, 3, 2)
+    np.testing.assert_array_equal(max_pool(x, (2, 2, 4)), nn.max_pool(x, (2, 1, 3), (2, 1, 3)))

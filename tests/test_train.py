@@ -1,0 +1,222 @@
+"""The loop: resumed equals uninterrupted, however a step is worked off; what isn't finite stops."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rubik_jax import checkpoints
+from rubik_jax.data import loader
+from rubik_jax.errors import UserError
+from rubik_jax.optim import make_optimiser
+from rubik_jax.tasks.pretrain import pretrain
+from rubik_jax.train import Data, DivergedError, Pace, fit
+
+PACE = Pace(steps=6, batch_size=4, accumulate=1, steps_per_call=1, log=2, evaluate=3, checkpoint=2)
+
+
+def task(norm: str = "group"):
+    return pretrain(
+        channels=1,
+        proxy_options={
+            "counts": (2, 2, 1),
+            "cube": (4, 6, 5),
+            "gap": (1, 1, 0),
+            "jitter": (1, 0, 0),
+            "orders": "greedy",
+            "num_orders": 6,
+            "turns": "half",
+            "masking": 0.0,
+            "curriculum": {"hold": 1, "ramp": 3},
+        },
+        model={
+            "encoder": {
+                "name": "vgg",
+                "widths": (4,),
+                "convs": (1,),
+                "strides": ((1, 1, 1),),
+                "norm": norm,
+                "dtype": "float32",
+            },
+            "projection": 8,
+            "heads": "tied",
+            "hidden": 0,
+        },
+        loss={"alpha": 0.5, "beta": 0.5, "gamma": 0.5, "reduction": "mean"},
+        seed=0,
+    )
+
+
+def optimiser(pace: Pace, name: str):
+    return make_optimiser(
+        name=name,
+        weight_decay=0.01,
+        momentum=0.9,
+        clip=1.0,
+        steps=pace.steps,
+        schedule="cosine",
+        rate=1e-2,
+        warmup=1,
+        final=0.0,
+        drops=(),
+        drop_factor=0.1,
+    )
+
+
+def volumes(count: int = 5) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.random((12 + i % 2, 14, 6, 1)).astype(np.float16) for i in range(count)]
+
+
+class Crash(Exception):
+    """Stands for whatever ends a process."""
+
+
+def data(the_task, pace: Pace, *, resident: bool = False, crash_at: int | None = None) -> Data:
+    def training(start: int):
+        batches = loader.training_batches(
+            volumes(), window=the_task.window, batch_size=pace.batch_size, seed=0, start=start
+        )
+        for step, batch in enumerate(batches, start=start):
+            if step == crash_at:
+                raise Crash
+            yield batch
+
+    def validation():
+        return loader.held_out_batches(
+            volumes(2), window=the_task.window, batch_size=pace.batch_size, repeats=3, seed=0
+        )
+
+    held = loader.resident(volumes(), window=the_task.window, shards=1) if resident else None
+    return Data(training, held, validation)
+
+
+def run(folder: Path, pace: Pace = PACE, *, norm="group", name="adamw", **where) -> None:
+    folder.mkdir(exist_ok=True)
+    the_task = task(norm)
+    fit(
+        the_task,
+        optimiser(pace, name),
+        data(the_task, pace, **where),
+        folder,
+        description={},
+        pace=pace,
+        seed=0,
+    )
+
+
+def arrays(folder: Path, kind: str = "latest") -> dict:
+    return checkpoints.read(checkpoints.find(folder, kind))
+
+
+def records(folder: Path) -> list[dict]:
+    """All but the rates, which are of the clock."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if "per_second" not in name}
+        for line in lines
+    ]
+
+
+def same_bits(one, other) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, one, other)))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run(folder)
+    return folder
+
+
+@pytest.mark.parametrize("crash_at", [1, 3, 5])
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, tmp_path, crash_at):
+    with pytest.raises(Crash):
+        run(tmp_path / "run", crash_at=crash_at)
+    run(tmp_path / "run")
+    assert same_bits(arrays(tmp_path / "run"), arrays(whole))
+    assert same_bits(arrays(tmp_path / "run", "best"), arrays(whole, "best"))
+    assert records(tmp_path / "run") == records(whole)
+
+
+def test_training_changes_every_parameter(whole, tmp_path):
+    early = tmp_path / "run"
+    with pytest.raises(Crash):
+        run(early, crash_at=3)
+    changed = jax.tree.map(
+        lambda a, b: not np.array_equal(a, b), arrays(early)["params"], arrays(whole)["params"]
+    )
+    assert all(jax.tree.leaves(changed)), changed
+
+
+def test_batch_statistics_survive_a_resume(tmp_path):
+    run(tmp_path / "whole", norm="batch")
+    with pytest.raises(Crash):
+        run(tmp_path / "run", norm="batch", crash_at=4)
+    run(tmp_path / "run", norm="batch")
+    assert arrays(tmp_path / "run")["batch_stats"]
+    assert same_bits(arrays(tmp_path / "run"), arrays(tmp_path / "whole"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> dict:
+    """By SGD: Adam makes whole steps of gradients that are nothing but rounding."""
+    folder = tmp_path_factory.mktemp("runs") / "plain"
+    run(folder, name="sgd")
+    return arrays(folder)["params"]
+
+
+@pytest.mark.parametrize("knob", ["accumulate", "steps_per_call"])
+def test_parts_and_calls_change_nothing_but_rounding(plain, tmp_path, knob):
+    run(tmp_path / "run", PACE._replace(**{knob: 2}, evaluate=6), name="sgd")
+    params = arrays(tmp_path / "run")["params"]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, plain)
+
+
+def test_resident_cohort_resumes_with_equal_bits(tmp_path):
+    run(tmp_path / "whole", resident=True)
+    run(tmp_path / "run", PACE._replace(steps=6), resident=True)
+    assert same_bits(arrays(tmp_path / "whole"), arrays(tmp_path / "run"))
+    assert len({r["loss"] for r in records(tmp_path / "run")}) > 1
+
+
+def test_best_is_the_highest_validation_score(whole):
+    scores = {
+        r["step"]: (r["order_accuracy"] + r["orientation_accuracy"]) / 2
+        for r in records(whole)
+        if r["part"] == "validation"
+    }
+    assert set(scores) == {3, 6}
+    best = checkpoints.describe(checkpoints.find(whole, "best"))
+    assert best["score"] == max(scores.values()) == scores[best["step"]]
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, monkeypatch):
+    clean = loader.training_batches
+
+    def poisoned(*arguments, start, **knobs):
+        for step, batch in enumerate(clean(*arguments, start=start, **knobs), start=start):
+            if step == 4:
+                batch["window"][0] = np.nan
+            yield batch
+
+    monkeypatch.setattr(loader, "training_batches", poisoned)
+    with pytest.raises(DivergedError, match=r"at step 5; the last good checkpoint is of step 4"):
+        run(tmp_path / "run")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays(tmp_path / "run")))
+
+
+@pytest.mark.parametrize(
+    ("change", "knob"),
+    [
+        ({"steps_per_call": 4}, "config.steps is 6"),
+        ({"steps_per_call": 2}, "config.every.evaluate is 3"),
+        ({"log": 0}, "config.every.log is 0"),
+        ({"accumulate": 3}, "config.batch_size is 4"),
+    ],
+)
+def test_paces_that_cannot_be_are_refused(tmp_path, change, knob):
+    with pytest.raises(UserError, match=knob):
+        run(tmp_path / "run", PACE._replace(**change))
