@@ -6,7 +6,10 @@ python -m rubik_jax.main --config=configs/pretrain.py:cohort=folder --workdir=ru
     --config.data.path=SCANS --config.data.modalities="('**/*_t1.nii.gz','**/*_t2.nii.gz')"
 
 Arguments: cohort=phantom|hippocampus|haemorrhage|brats|folder, net=vgg|resnet, grid=2|3|2x2x1|...,
-and debug for the same in miniature.
+heads=tied|joint, and debug for the same in miniature.
+
+Reached on held-out cases (docs/proxy.md): hippocampus, 1500 steps, 12 minutes on 2 CPU cores: order
+100.0 % (chance 1 %), orientation 99.4 % (chance 50 %).
 """
 
 from typing import NamedTuple
@@ -95,7 +98,7 @@ COHORTS = {
 
 def get_config(text: str | None = None) -> ConfigDict:
     """The config for the arguments in `text`."""
-    arg = common.arguments(text, cohort="phantom", net="vgg", grid="2", debug=False)
+    arg = common.arguments(text, cohort="phantom", net="vgg", grid="2", heads="tied", debug=False)
     cohort = common.choose("cohort", arg.cohort, COHORTS)
     counts = _counts(arg.grid)
 
@@ -115,8 +118,10 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.proxy.turns = "half"  # or all (24, cubes with equal sides), none
     c.proxy.masking = 0.0  # probability that a cube is masked, as in Rubik's Cube+
     c.proxy.curriculum = ConfigDict()
-    c.proxy.curriculum.hold = 0  # steps during which no cube is turned
-    c.proxy.curriculum.ramp = 0  # steps until every cube is free to turn
+    # Joint heads learn turns faster once they know the order; tied ones need no such help.
+    joint = common.choose("heads", arg.heads, {"tied": False, "joint": True})
+    c.proxy.curriculum.hold = 300 if joint else 0  # steps during which no cube is turned
+    c.proxy.curriculum.ramp = 400 if joint else 0  # steps until every cube is free to turn
 
     c.loss = ConfigDict()
     c.loss.alpha = 0.5  # of the permutation loss
@@ -133,8 +138,8 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.model.encoder.norm = "group"  # or batch, none
     c.model.encoder.dtype = cohort.dtype  # or bfloat16, float32: what is computed in
     c.model.projection = 64  # length of a cube's vector
-    c.model.heads = "tied"  # or joint, the paper's
-    c.model.hidden = 256  # joint: width of the order head's hidden layer; 0 for none
+    c.model.heads = arg.heads  # tied: weights shared by the places; or joint, the paper's
+    c.model.hidden = 256 if joint else 0  # joint: width of the order head's hidden layer
     return _debug(c) if arg.debug else c
 
 

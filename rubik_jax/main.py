@@ -3,12 +3,14 @@
 import importlib
 import json
 import platform
+import shlex
 import sys
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -20,7 +22,9 @@ from rubik_jax.data.store import Store, build
 from rubik_jax.errors import UserError
 from rubik_jax.evaluate import make_evaluation
 from rubik_jax.optim import make_optimiser
+from rubik_jax.report import page
 from rubik_jax.report.progress import say, track
+from rubik_jax.step import EVALUATION, stream
 from rubik_jax.tasks.pretrain import pretrain
 from rubik_jax.train import Data, DivergedError, Pace, fit, show
 from rubik_jax.types import Task
@@ -50,7 +54,10 @@ def main(arguments: list[str]) -> int:
     try:
         mode, folder, config = _parse(arguments)
         _check(config)
-        {"train": _train, "evaluate": _evaluate}[mode](folder, config)
+        if mode == "train":
+            _train(folder, config, shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]]))
+        else:
+            _evaluate(folder, config)
     except UserError as error:
         print(f"rubik_jax: {error}", file=sys.stderr)
         return 2
@@ -107,7 +114,8 @@ def _parse(arguments: list[str]) -> tuple[str, Path, ConfigDict]:
     return values.mode, folder, ConfigDict(workdir.read(folder / workdir.CONFIG))
 
 
-def _train(folder: Path, config: ConfigDict) -> None:
+def _train(folder: Path, config: ConfigDict, command: str) -> None:
+    """Trains, or goes on training, and reports."""
     resolved = json.loads(config.to_json())
     workdir.check(folder, resolved)
     if (folder / workdir.RESULTS).exists():
@@ -132,6 +140,7 @@ def _train(folder: Path, config: ConfigDict) -> None:
         data,
         folder,
         description={
+            "command": command,
             "config": resolved,
             "split": run.split._asdict(),
             "versions": _versions(),
@@ -152,18 +161,24 @@ def _evaluate(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     variables = {"params": saved["params"]}
     if saved.get("batch_stats"):
         variables["batch_stats"] = saved["batch_stats"]
-    variables = parallel.replicate(variables)
+    replicated = parallel.replicate(variables)
     results = {}
     for name, evaluate in {"": run.task.evaluate, **run.task.probes}.items():
-        totals = make_evaluation(evaluate, config.seed)(variables, run.batches(part, config))
+        totals = make_evaluation(evaluate, config.seed)(replicated, run.batches(part, config))
         results[name or part] = run.task.summarise(totals)
     for name, numbers in results.items():
         say(f"{name:>8}: {show(numbers)}")
     for warning in run.task.diagnose(results[part]):
         say(f"warning: {warning}")
+    window = next(iter(run.batches(part, config)))["window"][0]
+    key = stream(config.seed, EVALUATION)
+    picture = jax.device_get(jax.jit(run.task.picture)(variables, window, key))
+    description = checkpoints.describe(checkpoint)
+    page.write(folder, description, results, run.task.diagnose(results[part]), picture)
     results["checkpoint"] = str(checkpoint.relative_to(folder))
     workdir.write(folder / workdir.RESULTS, results)
-    say(f"run: {folder}\ncheckpoint: {checkpoint}\ncurves: tensorboard --logdir={folder}")
+    say(f"run         {folder}\ncheckpoint  {checkpoint}")
+    say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
 
 
 def _open(config: ConfigDict) -> Run:

@@ -14,7 +14,7 @@ from rubik_jax.checkpoints import Checkpoints
 from rubik_jax.errors import UserError
 from rubik_jax.evaluate import make_evaluation
 from rubik_jax.metrics import add
-from rubik_jax.report import estimate
+from rubik_jax.report import estimate, page
 from rubik_jax.report.progress import Steps, clock, say
 from rubik_jax.report.records import Records
 from rubik_jax.step import State, make_state, make_step
@@ -135,7 +135,7 @@ def fit(
                 steps_per_call=pace.steps_per_call,
                 unroll=parallel.on_cpu(),
             )
-            keeper = _Keeper(task, data, checkpoints, records, description, pace, seed)
+            keeper = _Keeper(task, data, workdir, checkpoints, records, description, pace, seed)
             _go(step, state, first, data, pace, keeper)
     finally:
         checkpoints.close()
@@ -178,8 +178,8 @@ def _go(step_fn: Callable, state: State, first: int, data: Data, pace: Pace, kee
 class _Keeper:
     """What a run keeps: sums since the last record, the best score, records and checkpoints."""
 
-    def __init__(self, task, data, checkpoints, records, description, pace, seed):
-        self.task, self.validation, self.pace = task, data.validation, pace
+    def __init__(self, task, data, workdir, checkpoints, records, description, pace, seed):
+        self.task, self.validation, self.pace, self.workdir = task, data.validation, pace, workdir
         self.checkpoints, self.records, self.description = checkpoints, records, description
         self.evaluate = make_evaluation(task.evaluate, seed)
         best = checkpoints.description("best")
@@ -224,6 +224,7 @@ class _Keeper:
             self.numbers = self.task.summarise(totals)
             self.records.write("validation", step, self.numbers)
             say(f"step {step}: validation {show(self.numbers)}")
+            self.show_page(step)
             score = self.task.score(self.numbers)
             if self.best is None or score > self.best:
                 self.best = score
@@ -231,6 +232,15 @@ class _Keeper:
         if self.pace.due(step, self.pace.checkpoint):
             self.checkpoints.save("latest", step, on_host, self.describe(step))
         self.restart_clock()
+
+    def show_page(self, step: int) -> None:
+        """Brings the page of the run up to date."""
+        page.write(
+            self.workdir,
+            self.describe(step),
+            {"validation": self.numbers},
+            self.task.diagnose(self.numbers),
+        )
 
     def describe(self, step: int) -> dict[str, Any]:
         """What a checkpoint of this step says of itself."""

@@ -41,7 +41,8 @@ for number in range(4):
     given = parallel.shard({"window": windows, "index": index}, axis=1)
     compiled = compiled or parallel.mapped_step(step, state, given, None)
     state, metrics = jax.block_until_ready(compiled(state, given, None))
-    out.append({k: float(v.total[0] / v.count[0]) for k, v in parallel.unreplicate(metrics).items()})
+    means = parallel.unreplicate(metrics)
+    out.append({name: float(mean.total[0] / mean.count[0]) for name, mean in means.items()})
 stats = [x.tolist() for x in jax.tree.leaves(parallel.unreplicate(state.batch_stats))]
 print(json.dumps({"devices": parallel.count(), "metrics": out, "stats": stats}))
 """

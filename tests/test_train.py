@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from configs.pretrain import get_config as pretrain_config
 from rubik_jax import checkpoints
 from rubik_jax.data import loader
 from rubik_jax.errors import UserError
@@ -14,6 +15,14 @@ from rubik_jax.optim import make_optimiser
 from rubik_jax.tasks.pretrain import pretrain
 from rubik_jax.train import Data, DivergedError, Pace, fit
 
+# What the page of a run shows of it.
+CONFIG = pretrain_config("debug")
+DESCRIPTION = {
+    "command": "python -m rubik_jax.main",
+    "config": json.loads(CONFIG.to_json()),
+    "split": {"train": ["a"], "validation": ["b"], "test": []},
+    "versions": {"rubik_jax": "0"},
+}
 PACE = Pace(steps=6, batch_size=4, accumulate=1, steps_per_call=1, log=2, evaluate=3, checkpoint=2)
 
 
@@ -70,7 +79,7 @@ def volumes(count: int = 5) -> list[np.ndarray]:
     return [rng.random((12 + i % 2, 14, 6, 1)).astype(np.float16) for i in range(count)]
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """Stands for whatever ends a process."""
 
 
@@ -81,7 +90,7 @@ def data(the_task, pace: Pace, *, resident: bool = False, crash_at: int | None =
         )
         for step, batch in enumerate(batches, start=start):
             if step == crash_at:
-                raise Crash
+                raise CrashError
             yield batch
 
     def validation():
@@ -101,7 +110,7 @@ def run(folder: Path, pace: Pace = PACE, *, norm="group", name="adamw", **where)
         optimiser(pace, name),
         data(the_task, pace, **where),
         folder,
-        description={},
+        description=DESCRIPTION,
         pace=pace,
         seed=0,
     )
@@ -133,7 +142,7 @@ def whole(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("crash_at", [1, 3, 5])
 def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, tmp_path, crash_at):
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         run(tmp_path / "run", crash_at=crash_at)
     run(tmp_path / "run")
     assert same_bits(arrays(tmp_path / "run"), arrays(whole))
@@ -143,7 +152,7 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, tmp_path, crash
 
 def test_training_changes_every_parameter(whole, tmp_path):
     early = tmp_path / "run"
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         run(early, crash_at=3)
     changed = jax.tree.map(
         lambda a, b: not np.array_equal(a, b), arrays(early)["params"], arrays(whole)["params"]
@@ -153,7 +162,7 @@ def test_training_changes_every_parameter(whole, tmp_path):
 
 def test_batch_statistics_survive_a_resume(tmp_path):
     run(tmp_path / "whole", norm="batch")
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         run(tmp_path / "run", norm="batch", crash_at=4)
     run(tmp_path / "run", norm="batch")
     assert arrays(tmp_path / "run")["batch_stats"]

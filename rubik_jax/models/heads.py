@@ -52,7 +52,8 @@ class TiedOrderHead(nn.Module):
     One layer, shared by the places, scores which of the M cubes stands in a place; the logit of
     an order is the sum of the scores of what it puts where. It's a fully connected layer over the
     concatenated vectors like the joint one, with its weights tied: M x M x f of them where the
-    joint head learns K x M x f, each row of which sees one order in K only.
+    joint head learns K x M x f, each row of which sees one order in K only. A bias would add the
+    same to every order.
 
     Attributes:
         orders: the set of orders, [k, m].
@@ -62,7 +63,7 @@ class TiedOrderHead(nn.Module):
 
     @nn.compact
     def __call__(self, cubes: Vectors) -> Float[Array, "b k"]:
-        places = nn.Dense(cubes.shape[1], name="places")(cubes)  # [b, place, cube]
+        places = nn.Dense(cubes.shape[1], use_bias=False, name="places")(cubes)  # [b, place, cube]
         table = jax.nn.one_hot(jnp.array(self.orders), cubes.shape[1])  # [k, place, cube]
         return jnp.einsum("bpc,kpc->bk", places, table)
 

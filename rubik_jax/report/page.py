@@ -197,7 +197,8 @@ th, td { padding: .3rem 1.25rem .3rem 0; text-align: right; border-bottom: 1px s
   white-space: nowrap }
 th { font-weight: normal; color: var(--faint) } th:first-child { text-align: left; color: inherit }
 td:nth-child(2) { font-weight: bold }
-figure { margin: 0 } figcaption { margin-top: .75rem } svg { display: block; max-width: 100%; height: auto; margin: 0 auto }
+figure { margin: 0 } figcaption { margin-top: .75rem }
+svg { display: block; max-width: 100%; height: auto; margin: 0 auto }
 svg text { font-family: system-ui, sans-serif !important }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.25rem; font-size: .9rem }
 dt { color: var(--faint) } dd { margin: 0 }

@@ -8,9 +8,9 @@ from rubik_jax.types import Metrics
 
 # What is asked of the network, and what a head that learns nothing of it calls for.
 _ADVICE = {
-    "order": "try config.model.heads=tied, fewer poolings in config.model.encoder.strides (the "
-    "last features must keep places), a longer config.proxy.curriculum.hold or fewer "
-    "config.proxy.num_orders",
+    "order": "try fewer poolings in config.model.encoder.strides (the last features must keep "
+    "places), with config.model.heads=joint a longer config.proxy.curriculum.hold or tied heads, "
+    "or fewer config.proxy.num_orders",
     "orientation": "try a longer config.proxy.curriculum.ramp, more config.steps, or "
     "config.loss.reduction=sum",
     "turn": "try a longer config.proxy.curriculum.ramp, more config.steps, or "

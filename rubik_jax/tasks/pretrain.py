@@ -180,6 +180,11 @@ def make_network(
     """
     if heads not in HEADS:
         raise UserError(f"config.model.heads is {heads!r}; expected one of {list(HEADS)}")
+    if heads == "tied" and hidden:
+        raise UserError(
+            f"config.model.hidden is {hidden}, but tied heads have no hidden layer; expected 0, or "
+            "config.model.heads=joint"
+        )
     asked = {"turns": {"none": 0, "half": 2, "all": 24}[puzzle.turns]}
     asked["masked"] = 1 if puzzle.masking else 0
     several = len(puzzle.orders) > 1
