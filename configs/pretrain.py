@@ -39,7 +39,7 @@ COHORTS = {
         gap=(4, 4, 4),
         widths=(16, 32, 64),
         strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
-        steps=400,
+        steps=800,
         batch_size=8,
         dtype="float32",
         data={"source": "phantom", "path": "data/phantom"},
@@ -127,7 +127,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.loss.alpha = 0.5  # of the permutation loss
     c.loss.beta = 0.5  # of the rotation loss
     c.loss.gamma = 0.5  # of the masking loss
-    c.loss.reduction = "mean"  # or sum: of rotation and masking loss over the cubes
+    c.loss.reduction = "sum"  # or mean: of rotation and masking loss over the cubes
 
     c.model = ConfigDict()
     c.model.encoder = ConfigDict()

@@ -1,6 +1,8 @@
 """Orbax checkpoints of a run, each self-describing: the latest to go on from, the best to use."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +49,23 @@ class Checkpoints:
             raise RuntimeError(f"the {kind} checkpoint of step {step} was not written")
 
     def restore(self, kind: str, like: PyTree) -> PyTree:
-        """Reads a checkpoint into the structure, shapes and dtypes of `like`, as NumPy arrays."""
+        """Reads a checkpoint into the structure, shapes and dtypes of `like`, as NumPy arrays.
+
+        Raises:
+            UserError: it can't be read whole.
+        """
         abstract = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         manager = self._managers[kind]
         arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        return manager.restore(manager.latest_step(), args=arguments)["state"]
+        step = manager.latest_step()
+        with _whole(Path(manager.directory) / str(step)):
+            return manager.restore(step, args=arguments)["state"]
 
     def description(self, kind: str) -> dict[str, Any] | None:
-        """What the latest or best checkpoint says of itself."""
+        """What the latest or best checkpoint says of itself; None where there is none."""
         manager = self._managers[kind]
-        if manager.latest_step() is None:
-            return None
-        arguments = ocp.args.Composite(description=ocp.args.JsonRestore())
-        return manager.restore(manager.latest_step(), args=arguments)["description"]
+        step = manager.latest_step()
+        return None if step is None else describe(Path(manager.directory) / str(step))
 
     def wait(self) -> None:
         """Returns when all that was begun is on disk."""
@@ -91,8 +97,13 @@ def find(run_dir: Path, kind: str | None = None) -> Path:
 
 
 def describe(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself: config, split, orders, versions, accuracies, step."""
-    return json.loads(_json_of(checkpoint).read_text())
+    """What a checkpoint says of itself: config, split, orders, versions, accuracies, step.
+
+    Raises:
+        UserError: it can't be read whole.
+    """
+    with _whole(checkpoint):
+        return json.loads((checkpoint / "description" / "metadata").read_text(encoding="utf-8"))
 
 
 def read(checkpoint: Path) -> dict[str, PyTree]:
@@ -101,14 +112,15 @@ def read(checkpoint: Path) -> dict[str, PyTree]:
     Raises:
         UserError: it can't be read whole.
     """
-    try:
+    with _whole(checkpoint):
         return ocp.PyTreeCheckpointer().restore((checkpoint / "state").absolute())
+
+
+@contextmanager
+def _whole(checkpoint: Path) -> Iterator[None]:
+    """Says of a file that is missing or cut short whose it is."""
+    try:
+        yield
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"checkpoint {checkpoint} can't be read: {error}") from error
-
-
-def _json_of(checkpoint: Path) -> Path:
-    path = checkpoint / "description" / "metadata"
-    if not path.is_file():
-        raise UserError(f"checkpoint {checkpoint} has no description; expected {path}")
-    return path
+        reason = str(error).partition(" [")[0]  # then TensorStore goes on for pages
+        raise UserError(f"checkpoint {checkpoint} can't be read whole: {reason}") from error

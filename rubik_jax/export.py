@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from rubik_jax import checkpoints
@@ -40,7 +42,7 @@ def load_encoder(run_dir: str | Path, *, kind: str | None = None) -> Encoder:
     module = make_encoder(**checkpoints.describe(checkpoint)["config"]["model"]["encoder"])
     saved = checkpoints.read(checkpoint)
     variables = {
-        name: saved[name]["encoder"]
+        name: jax.tree.map(jnp.asarray, saved[name]["encoder"])
         for name in ("params", "batch_stats")
         if "encoder" in (saved.get(name) or {})
     }

@@ -154,7 +154,7 @@ def _go(step_fn: Callable, state: State, first: int, data: Data, pace: Pace, kee
     say(estimate.compiled(step, time.monotonic() - begun))
 
     pending = None
-    begun = keeper.restart_clock()
+    keeper.restart_clock()
     with Steps(pace.steps, first) as bar:
         for now in range(first + stride, pace.steps + 1, stride):
             state, metrics = step(state, batches, resident)
@@ -162,8 +162,11 @@ def _go(step_fn: Callable, state: State, first: int, data: Data, pace: Pace, kee
             if pending is not None:
                 keeper.collect(*pending)
             pending = now, metrics
-            if now == first + 3 * stride:  # two calls have been waited for by now
-                whole = (time.monotonic() - begun) / 2 * (pace.steps - first) / stride
+            # A call is waited for while the next goes on, and the first ones are slower.
+            if now == first + 2 * stride:
+                begun = time.monotonic()
+            if now == first + 6 * stride:
+                whole = (time.monotonic() - begun) / 4 * (pace.steps - first) / stride
                 say(f"about {clock(whole)} for {pace.steps - first} steps, evaluation apart")
             if pace.due(now, pace.log) or pace.stops(now):
                 keeper.collect(*pending)
@@ -188,10 +191,9 @@ class _Keeper:
         self.numbers: dict[str, float] = {}
         self.since = 0.0
 
-    def restart_clock(self) -> float:
+    def restart_clock(self) -> None:
         """Leaves what has just been done out of the rates."""
         self.since = time.monotonic()
-        return self.since
 
     def collect(self, step: int, metrics: Metrics) -> None:
         """Adds a call's metrics up, step by step, in float64; refuses what isn't finite."""

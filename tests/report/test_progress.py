@@ -1,0 +1,95 @@
+"""What is said of a run's course and cost."""
+
+import io
+
+import jax.numpy as jnp
+import pytest
+from rich.console import Console
+
+from rubik_jax.report import estimate, progress
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Hands out what was printed, on a terminal or on none."""
+
+    def printing(terminal: bool) -> io.StringIO:
+        out = io.StringIO()
+        console = Console(
+            file=out, force_terminal=terminal, highlight=False, soft_wrap=True, width=120
+        )
+        monkeypatch.setattr(progress, "console", console)
+        return out
+
+    return printing
+
+
+def test_without_a_terminal_a_run_says_plain_lines(said, monkeypatch):
+    out = said(False)
+    now = iter([100.0, 130.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    steps = progress.Steps(total=40, start=10)
+    steps.reach(15)
+    steps.log(20, "loss 0.5 [bold]")  # 10 steps in 30 s, and 20 to go
+    assert out.getvalue() == "step 20/40  loss 0.5 [bold]  ETA 0:01:00\n"
+
+
+def test_on_a_terminal_there_is_a_bar_and_no_lines(said):
+    out = said(True)
+    with progress.Steps(total=40, start=10) as steps:
+        steps.log(20, "loss 0.5")
+    assert "20/40" in out.getvalue()
+    assert "loss 0.5" in out.getvalue()
+    assert "ETA" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0:00:00"), (59.6, "0:01:00"), (3599.4, "0:59:59"), (90061, "25:01:01")],
+)
+def test_clock(seconds, shown):
+    assert progress.clock(seconds) == shown
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_track_hands_on_every_item_one_by_one_and_says_the_number(said, terminal):
+    out = said(terminal)
+    taken = []
+    items = progress.track((taken.append(i) or i for i in range(3)), 3, "volumes")
+    assert next(items) == 0
+    assert taken == [0]
+    assert list(items) == [1, 2]
+    assert terminal or out.getvalue() == "volumes: 3 of 3\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0 "), (999, "999 "), (1234, "1.23 k"), (1.5e6, "1.5 M"), (2e9, "2 G"), (3e12, "3 T")],
+)
+def test_numbers_have_prefixes(value, shown):
+    assert estimate.number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(512, "0.5 KiB"), (2**20, "1.0 MiB"), (1.5 * 2**30, "1.5 GiB"), (2**40, "1024.0 GiB")],
+)
+def test_sizes_have_prefixes(value, shown):
+    assert estimate.size(value) == shown
+
+
+def test_parameters_are_counted_by_part():
+    params = {
+        "encoder": {"kernel": jnp.zeros((10, 100)), "bias": jnp.zeros(200)},
+        "head": jnp.zeros(()),
+    }
+    assert estimate.parameters(params) == "parameters: 1.2 k (encoder 1.2 k, head 1 )"
+
+
+def test_what_a_platform_does_not_tell_counts_as_nothing():
+    class Silent:
+        cost_analysis = memory_analysis = staticmethod(lambda: None)
+
+    assert estimate.compiled(Silent(), 2.6) == (
+        "step: 0 FLOP per device, 0.0 KiB of its memory; compiled in 3 s"
+    )

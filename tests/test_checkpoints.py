@@ -1,0 +1,157 @@
+"""Checkpoints give back what went in, or one sentence on why they can't."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from rubik_jax import checkpoints
+from rubik_jax.checkpoints import Checkpoints
+from rubik_jax.errors import UserError
+from rubik_jax.step import State
+
+DESCRIPTION = {
+    "config": {"model": {"widths": [4, 8], "norm": "group"}, "seed": 0},
+    "orders": [[0, 1, 2], [2, 0, 1]],
+    "split": {"train": ["a", "b"], "validation": ["ç"], "test": []},
+    "score": None,
+}
+
+
+def state(step: int) -> State:
+    """Numbers that a cast or a rounding would change."""
+    rng = np.random.default_rng(step)
+    params = {
+        "encoder": {"kernel": rng.standard_normal((3, 3, 40), np.float32)},
+        "head": {"bias": rng.standard_normal(4).astype(ml_dtypes.bfloat16)},
+    }
+    moments = {"count": np.int32(step), "mu": jax.tree.map(np.float32, params)}
+    return State(np.int32(step), params, {"mean": np.float32([np.pi, -0.0, 1e-42])}, moments)
+
+
+def save(folder, *steps: int, kind: str = "latest") -> None:
+    writer = Checkpoints(folder)
+    for step in steps:
+        writer.save(kind, step, state(step), DESCRIPTION | {"step": step})
+    writer.close()
+
+
+def same(one, other) -> bool:
+    def bits(leaf):
+        return np.asarray(leaf).dtype, np.asarray(leaf).shape, np.asarray(leaf).tobytes()
+
+    return jax.tree.all(jax.tree.map(lambda a, b: bits(a) == bits(b), one, other))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save(folder, 3, kind="best")
+    save(folder, 3, 6)
+    return folder
+
+
+def test_what_is_restored_is_what_was_saved_bit_for_bit(run):
+    reader = Checkpoints(run)
+    like = jax.tree.map(jnp.zeros_like, state(0))
+    assert same(reader.restore("latest", like), state(6))
+    assert same(reader.restore("best", like), state(3))
+    assert not same(state(3), state(6))
+    reader.close()
+
+
+def test_all_arrays_can_be_read_without_knowing_the_structure(run):
+    found = checkpoints.read(checkpoints.find(run, "latest"))
+    assert same(found["params"], state(6).params)
+    assert same(found["batch_stats"], state(6).batch_stats)
+    assert same(found["opt_state"], state(6).opt_state)
+
+
+def test_a_newer_latest_replaces_the_older_and_leaves_the_best(run):
+    reader = Checkpoints(run)
+    assert (reader.step("latest"), reader.step("best")) == (6, 3)
+    reader.close()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["6"]
+    assert [path.name for path in (run / "best").iterdir()] == ["3"]
+
+
+def test_a_checkpoint_describes_itself(run):
+    reader = Checkpoints(run)
+    for kind, step in (("latest", 6), ("best", 3)):
+        expected = DESCRIPTION | {"step": step}
+        assert checkpoints.describe(checkpoints.find(run, kind)) == expected
+        assert reader.description(kind) == expected
+    reader.close()
+
+
+def test_the_best_is_found_first_then_the_latest(run, tmp_path):
+    assert checkpoints.find(run) == run / "best" / "3"
+    assert checkpoints.find(run, "latest") == run / "checkpoints" / "6"
+    shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
+    assert checkpoints.find(tmp_path) == tmp_path / "checkpoints" / "6"
+    with pytest.raises(UserError, match=r"no best checkpoint; expected .* best/<step>$"):
+        checkpoints.find(tmp_path, "best")
+
+
+def test_a_run_without_checkpoints_says_so(tmp_path):
+    with pytest.raises(UserError, match=r"no best or latest checkpoint.*checkpoints/<step>"):
+        checkpoints.find(tmp_path / "nowhere")
+    reader = Checkpoints(tmp_path)
+    assert reader.step("latest") is None
+    assert reader.description("best") is None
+    reader.close()
+
+
+def test_the_highest_number_is_the_latest(tmp_path):
+    for name in ("9", "10", "11.orbax-checkpoint-tmp"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert checkpoints.find(tmp_path).name == "10"
+
+
+def test_a_step_is_not_written_twice_in_silence(tmp_path):
+    writer = Checkpoints(tmp_path)
+    writer.save("latest", 2, state(2), DESCRIPTION)
+    with pytest.raises(Exception, match=r"step 2 .*(already exists|not written)"):
+        writer.save("latest", 2, state(3), DESCRIPTION)
+    writer.close()
+    assert same(checkpoints.read(checkpoints.find(tmp_path))["params"], state(2).params)
+
+
+@pytest.mark.parametrize("harm", ["cut", "missing"])
+def test_a_harmed_checkpoint_is_read_whole_or_refused_in_a_sentence(run, tmp_path, harm):
+    whole = checkpoints.find(run, "latest")
+    names = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
+    refused = set()
+    for number, name in enumerate(names):
+        folder = tmp_path / str(number) / "checkpoints" / "6"
+        shutil.copytree(whole, folder)
+        file = folder / name
+        content = file.read_bytes()
+        file.unlink()
+        if harm == "cut":
+            file.write_bytes(content[: len(content) // 2])
+        for reader, good in ((checkpoints.read, state(6).params), (checkpoints.describe, None)):
+            try:
+                found = reader(folder)
+            except UserError as error:
+                assert str(folder) in str(error)
+                assert "\n" not in str(error)
+                assert len(str(error)) < 1000
+                refused.add(name.parts[0])
+            else:
+                assert same(found["params"], good) if good else found["step"] == 6
+    assert {"state", "description"} <= refused
+
+
+def test_a_run_cannot_go_on_from_a_harmed_checkpoint(run, tmp_path):
+    shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
+    largest = max((tmp_path / "checkpoints").rglob("*"), key=lambda path: path.stat().st_size)
+    for file in largest.parent.iterdir():
+        file.write_bytes(b"")
+    reader = Checkpoints(tmp_path)
+    with pytest.raises(UserError, match="can't be read whole"):
+        reader.restore("latest", state(0))
+    reader.close()

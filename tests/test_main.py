@@ -1,0 +1,223 @@
+"""The command as a user types it: what it makes, what it refuses and in which words."""
+
+import gzip
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import nibabel as nib
+import numpy as np
+import pytest
+
+import rubik_jax
+from rubik_jax import checkpoints
+from rubik_jax.main import main
+
+SMALL = [
+    "--config.proxy.cube=(6,6,6)",
+    "--config.proxy.gap=(1,1,1)",
+    "--config.model.encoder.widths=(4,)",
+    "--config.model.encoder.convs=(1,)",
+    "--config.model.encoder.strides=((2,2,2),)",
+]
+
+
+def scan(path: Path, array: np.ndarray | None = None) -> Path:
+    """Writes a volume, by default one that a 2x2x2 grid of 6x6x6 cubes fits into."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if array is None:
+        array = np.random.default_rng(len(path.name)).random((15, 14, 13))
+    nib.save(nib.Nifti1Image(np.asarray(array, np.float32), np.diag([-1, 2, 3, 1])), path)
+    return path
+
+
+@pytest.fixture
+def cohort(tmp_path) -> Path:
+    for case in "abcdef":
+        scan(tmp_path / "scans" / f"{case}{case}.nii.gz")
+    return tmp_path / "scans"
+
+
+def command(cohort: Path, *more: str) -> list[str]:
+    there = cohort.parent
+    # A tuple that is given twice would be both, one after the other.
+    given = {override.partition("=")[0] for override in more}
+    shrunk = [override for override in SMALL if override.partition("=")[0] not in given]
+    return [
+        "main",
+        "--config=configs/pretrain.py:cohort=folder,debug",
+        f"--workdir={there / 'run'}",
+        f"--config.data.path={cohort}",
+        f"--config.data.store={there / 'store'}",
+        *shrunk,
+        *more,
+    ]
+
+
+def sentence(capsys) -> str:
+    """What was said on standard error: one line, no traceback."""
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert said.startswith("rubik_jax: ")
+    return said
+
+
+def test_train_again_evaluate_and_load(cohort, capsys):
+    run = cohort.parent / "run"
+    assert main(command(cohort)) == 0
+    said = capsys.readouterr().out
+    assert "step 4/4" in said
+    assert "(chance 1.0%)" in said
+    assert str(run / "report.html") in said
+    results = json.loads((run / "results.json").read_text())
+    assert {"test", "blank", "no_gap"} <= results.keys()
+    split = json.loads((run / "split.json").read_text())
+    assert sorted(sum(split.values(), [])) == ["aa", "bb", "cc", "dd", "ee", "ff"]
+    about = checkpoints.describe(checkpoints.find(run, "latest"))
+    assert about["split"] == split
+    assert np.shape(about["orders"]) == (100, 8)
+    assert about["config"] == json.loads((run / "config.json").read_text())
+    module, variables = rubik_jax.load_encoder(run)
+    assert module.apply(variables, jnp.zeros((1, 6, 6, 6, 1)), False)[-1].any()
+
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert main(command(cohort)) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+
+    (run / "results.json").unlink()
+    assert main(["main", "--mode=evaluate", f"--workdir={run}"]) == 0
+    assert json.loads((run / "results.json").read_text()) == results
+
+    assert main(command(cohort, "--config.steps=6")) == 2
+    assert "config.steps=4, not 6" in sentence(capsys)
+    scan(cohort / "gg.nii.gz")
+    (run / "results.json").unlink()
+    assert main(command(cohort)) == 2
+    assert "no longer fits the cohort" in sentence(capsys)
+
+
+def test_one_volume_is_trained_on_and_nothing_held_out(tmp_path, capsys):
+    path = scan(tmp_path / "scans" / "only.nii")
+    assert main(command(path.parent, "--config.data.modalities=('*.nii',)")) == 0
+    assert "nothing is held out" in capsys.readouterr().out
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "train" in results
+    assert results["checkpoint"] == "checkpoints/4"
+
+
+def test_small_volumes_may_be_padded_when_asked_for(cohort, capsys):
+    scan(cohort / "tiny.nii.gz", np.random.default_rng(0).random((9, 14, 13)))
+    assert main(command(cohort)) == 2
+    said = sentence(capsys)
+    assert all(part in said for part in ("'tiny'", "9x14x13", "13x13x13", "config.data.pad=edge"))
+    assert main(command(cohort, "--config.data.pad=edge", "--config.data.resident=True")) == 0
+
+
+def truncated(cohort: Path) -> None:
+    path = cohort / "aa.nii.gz"
+    path.write_bytes(path.read_bytes()[:-600])
+
+
+def bad_voxel(cohort: Path) -> None:
+    array = np.random.default_rng(0).random((15, 14, 13))
+    array[3, 4, 5] = np.nan
+    scan(cohort / "aa.nii.gz", array)
+
+
+def empty(cohort: Path) -> None:
+    for path in cohort.iterdir():
+        path.unlink()
+
+
+def other_mask(cohort: Path) -> None:
+    for path in list(cohort.iterdir()):
+        scan(cohort / "masks" / path.name, np.ones((15, 14, 12)))
+
+
+def not_nifti(cohort: Path) -> None:
+    (cohort / "aa.nii.gz").write_bytes(gzip.compress(b"no scan at all" * 100))
+
+
+def other_run(cohort: Path) -> None:
+    (cohort.parent / "run").mkdir()
+    (cohort.parent / "run" / "letter.txt").write_text("mine")
+
+
+MISTAKES = {
+    "truncated gzip": (truncated, [], ["aa.nii.gz"]),
+    "not NIfTI": (not_nifti, [], ["aa.nii.gz"]),
+    "empty folder": (empty, [], ["scans", "empty folder"]),
+    "2D image": (lambda c: scan(c / "aa.nii.gz", np.eye(20)), [], ["aa.nii.gz", "2"]),
+    "4D series": (
+        lambda c: scan(c / "aa.nii.gz", np.random.default_rng(0).random((15, 14, 13, 5))),
+        [],
+        ["aa.nii.gz", "4D"],
+    ),
+    "NaN voxel": (bad_voxel, [], ["aa.nii.gz", "1 "]),
+    "constant volume": (
+        lambda c: scan(c / "aa.nii.gz", np.full((15, 14, 13), 7)),
+        [],
+        ["aa.nii.gz", "constant"],
+    ),
+    "mask of another shape": (
+        other_mask,
+        ["--config.data.modalities=('*.nii.gz',)", "--config.data.masks=masks/*.nii.gz"],
+        ["masks/aa.nii.gz", "15x14x12"],
+    ),
+    "missing path": (None, ["--config.data.path=/nowhere/at/all"], ["/nowhere/at/all"]),
+    "unknown knob": (None, ["--config.proxy.cubes=(3,3,3)"], ["cubes"]),
+    "wrong type": (None, ["--config.steps=1e4"], ["steps"]),
+    "unknown flag": (None, ["--confg=x"], ["confg"]),
+    "unknown mode": (None, ["--mode=pretrain"], ["pretrain"]),
+    "unknown argument": (None, ["--config=configs/pretrain.py:cohort=mars"], ["mars", "brats"]),
+    "missing config": (None, ["--config=configs/nothing.py"], ["configs/nothing.py"]),
+    "cube too large": (
+        None,
+        ["--config.proxy.cube=(8,6,6)"],
+        ["'aa'", "15x14x13", "17x13x13", "config.proxy.cube"],
+    ),
+    "more orders than there are": (
+        None,
+        ["--config.proxy.counts=(2,2,1)", "--config.proxy.num_orders=25"],
+        ["25", "24 orders"],
+    ),
+    "group of other cubes": (
+        None,
+        ["--config.proxy.num_orders=337", "--config.proxy.orders=group"],
+        ["at most 336 orders of 8 cubes"],
+    ),
+    "quarter turns of a cuboid": (
+        None,
+        ["--config.proxy.turns=all", "--config.proxy.cube=(6,6,5)"],
+        ["config.proxy.turns=all", "(6, 6, 5)"],
+    ),
+    "jitter beyond the gap": (None, ["--config.proxy.jitter=(2,0,0)"], ["jitter", "gap"]),
+    "negative rate": (None, ["--config.optim.rate=-1.0"], ["config.optim.rate is -1.0"]),
+    "steps between saves": (None, ["--config.steps_per_call=3"], ["steps_per_call"]),
+    "workdir of something else": (other_run, [], ["config.json"]),
+    "unknown source": (None, ["--config.data.source=mars"], ["mars", "msd"]),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_get_one_sentence_and_status_2(cohort, capsys, what):
+    spoil, more, words = MISTAKES[what]
+    if spoil:
+        spoil(cohort)
+    assert main(command(cohort, *more)) == 2
+    said = sentence(capsys)
+    assert all(word in said for word in words), said
+    assert not (cohort.parent / "run" / "config.json").exists()
+
+
+def test_a_workdir_that_cannot_be_written_is_refused(cohort, capsys):
+    (cohort.parent / "run").write_text("a file")
+    assert main(command(cohort)) == 2
+    assert "is a file" in sentence(capsys)
+    assert main(["main", "--mode=evaluate", f"--workdir={cohort}"]) == 2
+    assert "is not a run" in sentence(capsys)
+    assert main(["main", "--config=configs/pretrain.py"]) == 2
+    assert "--workdir is missing" in sentence(capsys)
+    assert main(["main", "--workdir=x"]) == 2
+    assert "--config is missing" in sentence(capsys)

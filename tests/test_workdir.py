@@ -1,0 +1,118 @@
+"""A folder holds one run, and what is written there is whole."""
+
+import json
+import os
+
+import pytest
+
+from rubik_jax import workdir
+from rubik_jax.errors import UserError
+
+CONFIG = {"seed": 0, "optim": {"name": "adamw", "rate": 0.001}, "widths": [4, 8]}
+OTHER = CONFIG | {"optim": {"name": "adamw", "rate": 0.01}}
+SPLIT = {"train": ["a", "b"], "validation": ["c"], "test": []}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with a checkpoint."""
+    folder = tmp_path / "run"
+    workdir.begin(folder, CONFIG, SPLIT)
+    (folder / "checkpoints" / "10").mkdir(parents=True)
+    return folder
+
+
+def test_the_same_config_may_go_on(run):
+    workdir.check(run, CONFIG)
+    workdir.begin(run, CONFIG, SPLIT)
+    assert workdir.read(run / workdir.CONFIG) == CONFIG
+    assert workdir.read(run / workdir.SPLIT) == SPLIT
+
+
+def test_another_config_is_refused_with_both_values(run):
+    with pytest.raises(UserError, match=r"config\.optim\.rate=0\.001, not 0\.01; expected"):
+        workdir.check(run, OTHER)
+    with pytest.raises(UserError, match=r"config\.optim\.rate.* \(and 1 more knobs\)"):
+        workdir.check(run, OTHER | {"seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"new": 1}, r"new=None, not 1"), ({"widths": [4]}, r"widths=\[4, 8\], not \[4\]")],
+)
+def test_a_knob_that_is_new_or_a_list_counts(run, change, said):
+    with pytest.raises(UserError, match=said):
+        workdir.check(run, CONFIG | change)
+
+
+@pytest.mark.parametrize("leftover", [None, "5.orbax-checkpoint-tmp"])
+def test_before_the_first_checkpoint_another_config_may_take_the_place(tmp_path, leftover):
+    workdir.begin(tmp_path, CONFIG, SPLIT)
+    if leftover:
+        (tmp_path / "checkpoints" / leftover).mkdir(parents=True)
+    workdir.check(tmp_path, OTHER)
+    workdir.begin(tmp_path, OTHER, {"train": ["z"]})
+    assert workdir.read(tmp_path / workdir.CONFIG) == OTHER
+    assert workdir.read(tmp_path / workdir.SPLIT) == {"train": ["z"]}
+
+
+def test_a_split_that_changed_since_the_run_began_is_refused(run):
+    with pytest.raises(UserError, match=r"split\.json no longer fits the cohort"):
+        workdir.begin(run, CONFIG, SPLIT | {"train": ["a", "b", "d"]})
+    assert workdir.read(run / workdir.SPLIT) == SPLIT
+    workdir.begin(run, CONFIG, {part: tuple(names) for part, names in SPLIT.items()})
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_is_no_folder(tmp_path, below):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--workdir=.*file"):
+        workdir.check(tmp_path / "file" / below, CONFIG)
+
+
+def test_a_folder_of_other_things_is_refused_and_an_empty_one_is_not(tmp_path):
+    workdir.check(tmp_path, CONFIG)
+    workdir.check(tmp_path / "new" / "run", CONFIG)
+    (tmp_path / "thesis.txt").write_text("")
+    with pytest.raises(UserError, match=r"has files but no config\.json"):
+        workdir.check(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("below", ["", "new/run"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, below):
+    monkeypatch.setattr(os, "access", lambda path, mode: os.fspath(path) != str(tmp_path))
+    with pytest.raises(UserError, match="can't be written; expected a folder that can"):
+        workdir.check(tmp_path / below, CONFIG)
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a" / "results.json"
+    workdir.write(path, {"b": 1})
+    with pytest.raises(TypeError):
+        workdir.write(path, {"b": 2, "c": object()})
+    assert workdir.read(path) == {"b": 1}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match=r"results\.json can't be written: No space left"):
+        workdir.write(path, {"b": 3})
+    assert json.loads(path.read_text()) == {"b": 1}
+
+
+def test_what_is_no_run_or_no_json_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"is not a run: it has no config\.json"):
+        workdir.read(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text('{"a": ')
+    with pytest.raises(UserError, match=r"config\.json is not JSON"):
+        workdir.read(tmp_path / "config.json")
+
+
+def test_knobs_have_dotted_names():
+    assert workdir.flat(CONFIG) == {
+        "seed": 0,
+        "optim.name": "adamw",
+        "optim.rate": 0.001,
+        "widths": [4, 8],
+    }
