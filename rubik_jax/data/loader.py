@@ -7,6 +7,10 @@ import numpy as np
 
 from rubik_jax.errors import UserError
 
+# More than anyone trains for. Grain's endless repetition has a length that a batch size of one
+# can't divide without an overflow.
+_EPOCHS = 2**32
+
 
 def fits(
     shapes: Sequence[tuple[int, ...]],
@@ -94,7 +98,7 @@ def training_batches(
         grain.MapDataset.source(volumes)
         .seed(seed)
         .shuffle()
-        .repeat()
+        .repeat(_EPOCHS)
         .random_map(lambda volume, rng: {"window": _random_crop(volume, window, rng)})
         .batch(batch_size)
         .map(lambda batch: batch | {"index": index.copy()})

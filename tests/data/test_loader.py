@@ -66,6 +66,11 @@ def test_the_cohort_may_be_smaller_than_the_batch(cohort):
     np.testing.assert_array_equal(batch["index"], np.arange(8))
 
 
+def test_one_case_in_batches_of_one(cohort):
+    (first,) = batches(cohort[1:2], 1, batch_size=1, start=10)
+    assert first["window"].shape == (1, *WINDOW, 1)
+
+
 def test_held_out_windows_are_fixed_and_fillers_weigh_nothing(cohort):
     def held_out(batch_size):
         taken = list(
