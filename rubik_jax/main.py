@@ -22,7 +22,7 @@ from rubik_jax.data.store import Store, build
 from rubik_jax.errors import UserError
 from rubik_jax.evaluate import make_evaluation
 from rubik_jax.optim import make_optimiser
-from rubik_jax.report import page
+from rubik_jax.report import estimate, page
 from rubik_jax.report.progress import say, track
 from rubik_jax.step import EVALUATION, stream
 from rubik_jax.tasks.pretrain import pretrain
@@ -215,7 +215,8 @@ def _open(config: ConfigDict) -> Run:
     loader.fits(store.shapes, store.names, task.window, pad=options.pad)
     say(
         f"{options.source}: {len(parts.train)} cases to train on, {len(parts.validation)} for "
-        f"validation, {len(parts.test)} for test"
+        f"validation, {len(parts.test)} for test; prepared, they take "
+        f"{estimate.size(store.size)} in {options.store}"
     )
     if not parts.test:
         say("nothing is held out: all figures are of the cases that were trained on")

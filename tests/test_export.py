@@ -4,6 +4,7 @@ import itertools
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -97,7 +98,7 @@ def test_features_are_those_of_the_network_that_was_trained(run, kind, step):
     saved = checkpoints.read(checkpoints.find(run, "best" if step == 1 else "latest"))
     assert saved["step"] == step
     trained = make_network(make_puzzle(**PUZZLE, seed=0)[0], **MODEL).bind(
-        {name: saved[name] for name in ("params", "batch_stats")}
+        {name: jax.tree.map(jnp.asarray, saved[name]) for name in ("params", "batch_stats")}
     )
     x = jax.random.normal(jax.random.key(1), (2, 8, 6, 4, 1))
     module, variables = rubik_jax.load_encoder(run, kind=kind)

@@ -72,7 +72,14 @@ def test_train_again_evaluate_and_load(cohort, capsys):
     results = json.loads((run / "results.json").read_text())
     assert {"test", "blank", "no_gap"} <= results.keys()
     split = json.loads((run / "split.json").read_text())
-    assert sorted(sum(split.values(), [])) == ["aa", "bb", "cc", "dd", "ee", "ff"]
+    assert sorted(name for part in split.values() for name in part) == [
+        "aa",
+        "bb",
+        "cc",
+        "dd",
+        "ee",
+        "ff",
+    ]
     about = checkpoints.describe(checkpoints.find(run, "latest"))
     assert about["split"] == split
     assert np.shape(about["orders"]) == (100, 8)

@@ -26,6 +26,7 @@ from rubik_jax.errors import UserError
 
 # A part of every key: raise it whenever the same files and knobs would give other voxels.
 FORMAT = 1
+DTYPE = np.float16
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Store(Sequence):
     def shapes(self) -> tuple[tuple[int, int, int, int], ...]:
         """The sizes (x, y, z, c)."""
         return tuple(tuple(entry["shape"]) for entry in self.entries)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all volumes."""
+        return sum(int(np.prod(shape)) * np.dtype(DTYPE).itemsize for shape in self.shapes)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -135,7 +141,7 @@ def _entry(case: Case, root: Path, intensity: dict) -> dict:
     if case.label is not None:
         labels = volumes.read_mask(case.label, volume)
         _write(label_file, lambda file: np.save(file, labels))
-    _write(array_file, lambda file: np.save(file, np.ascontiguousarray(array, np.float16)))
+    _write(array_file, lambda file: np.save(file, np.ascontiguousarray(array, DTYPE)))
     entry |= {
         "shape": list(array.shape),
         "affine": volume.affine.tolist(),

@@ -1,7 +1,7 @@
 """Pre-training by Rubik's cube recovery: where puzzle, network, losses and metrics meet."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,27 +12,11 @@ from rubik_jax import losses, metrics, proxy
 from rubik_jax.errors import UserError
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
 from rubik_jax.models.siamese import HEADS
+from rubik_jax.tasks import scoring
 from rubik_jax.tasks.health import diagnose, score, summarise
 from rubik_jax.tasks.picture import solve
+from rubik_jax.tasks.scoring import Logits, Weights
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
-
-Logits = dict[str, Array]
-
-
-class Weights(NamedTuple):
-    """The objective: alpha L_P + beta L_R + gamma L_M (paper, equation 3; the last our option).
-
-    Attributes:
-        alpha: weight of the permutation loss.
-        beta: weight of the rotation loss.
-        gamma: weight of the masking loss (Rubik's Cube+).
-        reduction: of rotation and masking loss over the cubes, "mean" or "sum".
-    """
-
-    alpha: float
-    beta: float
-    gamma: float
-    reduction: str
 
 
 def pretrain(
@@ -70,26 +54,26 @@ def pretrain(
 
     def loss_of(variables, batch: Batch, keys, step: Int[Array, ""]):
         freedom = curriculum(step)
-        (logits, stats), answers = answer(variables, batch, keys, puzzle, freedom, True)
-        terms = _terms(logits, answers, puzzle, weights)
+        (logits, stats), truth = answer(variables, batch, keys, puzzle, freedom, True)
+        terms = scoring.loss_terms(logits, truth, puzzle, weights)
         one = jnp.ones(keys.shape[0])
         report = {name: metrics.weighted(value, one) for name, value in terms.items()}
-        report |= _accuracies(logits, answers, puzzle, one)
+        report |= scoring.accuracies(logits, truth, puzzle, one)
         report["freedom"] = Mean(freedom, jnp.ones(()))
         return jnp.mean(terms["loss"]), (stats, report)
 
     def evaluate_as(played: proxy.Puzzle, blank: bool = False) -> Callable[..., Metrics]:
         def evaluate(variables, batch: Batch, keys) -> Metrics:
             window = _centre(batch["window"], played.grid.window)
-            window = jnp.zeros_like(window) if blank else window
-            (logits, _), answers = answer(
+            window = window * 0 if blank else window  # a constant would be folded, at length
+            (logits, _), truth = answer(
                 variables, batch | {"window": window}, keys, played, 1.0, False
             )
             weight = batch["weight"]
-            terms = _terms(logits, answers, played, weights)
+            terms = scoring.loss_terms(logits, truth, played, weights)
             report = {name: metrics.weighted(value, weight) for name, value in terms.items()}
-            report |= _accuracies(logits, answers, played, weight)
-            return report | _histograms(logits, answers, played, weight)
+            report |= scoring.accuracies(logits, truth, played, weight)
+            return report | scoring.histograms(logits, truth, played, weight)
 
         return evaluate
 
@@ -101,7 +85,7 @@ def pretrain(
     def picture(variables, window, key):
         def said(cubes):
             logits, _ = _apply(network, variables, cubes[None], False)
-            return {name: each[0] for name, each in _said(logits, puzzle.turns).items()}
+            return {name: each[0] for name, each in scoring.said(logits, puzzle.turns).items()}
 
         return solve(key, window, puzzle, said)
 
@@ -203,72 +187,6 @@ def _apply(network: SiameseOctad, variables, cubes, train: bool) -> tuple[Logits
         logits, changed = network.apply(variables, cubes, True, mutable=["batch_stats"])
         return logits, changed["batch_stats"]
     return network.apply(variables, cubes, train), variables.get("batch_stats", {})
-
-
-def _half_turns(turns: Int[Array, "b m"]) -> Array:
-    return jnp.stack(proxy.half_turn_labels(turns), axis=-1)
-
-
-def _terms(
-    logits: Logits, answers: proxy.Answers, puzzle: proxy.Puzzle, weights: Weights
-) -> dict[str, Float[Array, "b"]]:
-    """The loss of each example, whole and by its terms."""
-    terms = {}
-    if "order" in logits:
-        terms["order_loss"] = losses.permutation_loss(logits["order"], answers.order)
-    if puzzle.turns == "half":
-        labels = _half_turns(answers.turns)
-        terms["turn_loss"] = losses.multilabel_loss(logits["turns"], labels, weights.reduction)
-    elif puzzle.turns == "all":
-        terms["turn_loss"] = losses.turn_loss(logits["turns"], answers.turns, weights.reduction)
-    if "masked" in logits:
-        masked = answers.masked[..., None]
-        terms["mask_loss"] = losses.multilabel_loss(logits["masked"], masked, weights.reduction)
-    factors = {"order_loss": weights.alpha, "turn_loss": weights.beta, "mask_loss": weights.gamma}
-    return {"loss": sum(factors[name] * value for name, value in terms.items()), **terms}
-
-
-def _said(logits: Logits, turns: str) -> dict[str, Int[Array, "b ..."]]:
-    """What the network answers, in the terms of `proxy.Answers`."""
-    said = {}
-    if "order" in logits:
-        said["order"] = jnp.argmax(logits["order"], axis=-1)
-    if turns == "half":
-        on = (logits["turns"] > 0).astype(jnp.int32)
-        said["turn"] = on[..., 0] + 2 * on[..., 1]
-    elif turns == "all":
-        said["turn"] = jnp.argmax(logits["turns"], axis=-1)
-    if "masked" in logits:
-        said["mask"] = (logits["masked"][..., 0] > 0).astype(jnp.int32)
-    return said
-
-
-def _accuracies(logits: Logits, answers: proxy.Answers, puzzle: proxy.Puzzle, weight) -> Metrics:
-    """Accuracy of the order, of the turns of cubes, of the 2M half turn labels, of the masks."""
-    said = _said(logits, puzzle.turns)
-    truth = {"order": answers.order, "turn": answers.turns, "mask": answers.masked}
-    report = {
-        f"{name}_accuracy": metrics.weighted(said[name] == truth[name], weight) for name in said
-    }
-    if puzzle.turns == "half":
-        right = (logits["turns"] > 0) == _half_turns(answers.turns)
-        report["orientation_accuracy"] = metrics.weighted(right, weight)
-    return report
-
-
-def _histograms(logits: Logits, answers: proxy.Answers, puzzle: proxy.Puzzle, weight) -> Metrics:
-    """How often each answer was given and how often each was right, for `health`."""
-    classes = {"order": len(puzzle.orders), "turn": proxy.TURNS[puzzle.turns], "mask": 2}
-    truth = {
-        "order": answers.order,
-        "turn": answers.turns,
-        "mask": answers.masked.astype(jnp.int32),
-    }
-    report = {}
-    for name, said in _said(logits, puzzle.turns).items():
-        report[f"{name}_said"] = metrics.histogram(said, classes[name], weight)
-        report[f"{name}_truth"] = metrics.histogram(truth[name], classes[name], weight)
-    return report
 
 
 def _centre(window: Float[Array, "b x y z c"], size: tuple[int, int, int]) -> Array:
