@@ -91,10 +91,15 @@ def puzzle(
     Returns:
         An `<svg>` element.
     """
-    stages = {
-        "a window, in cubes": (before, np.arange(len(before))),
-        "moved and turned": (scrambled, scrambled_from),
-        f"put back: {np.sum(right)} of {len(right)} right": (restored, restored_from),
+    every = np.arange(len(before))
+    stages = {  # the cubes, their numbers, and the places that are framed
+        "a window, in cubes": (before, every, ()),
+        "moved and turned": (scrambled, scrambled_from, ()),
+        f"put back: {np.sum(right)} of {len(right)} right": (
+            restored,
+            restored_from,
+            every[~right],
+        ),
     }
     layers = int(counts[2])
     sides = np.array(before.shape[1:3])
@@ -106,17 +111,17 @@ def puzzle(
         figure = Figure(figsize=(len(stages) * (width + 0.15), height))
         figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.3 / height, wspace=0.06, hspace=0.07)
         panels = figure.subplots(layers, len(stages), squeeze=False)
-        for column, (title, (cubes, numbers)) in enumerate(stages.items()):
+        for column, (title, (cubes, numbers, framed)) in enumerate(stages.items()):
             panels[0, column].set_title(title, fontsize=9)
             for row, layer in enumerate(reversed(range(layers))):
                 axes = panels[row, column]
                 axes.set_axis_off()
-                places = np.arange(len(before)).reshape(counts)[:, :, layer]
+                places = every.reshape(counts)[:, :, layer]
                 _show(axes, cubes[places, :, :, before.shape[3] // 2, 0], pitch - sides)
                 for (i, j), place in np.ndenumerate(places):
                     corner = pitch * (i, j) - 0.5
                     _number(axes, corner, int(numbers[place]) + 1)
-                    if cubes is restored and not right[place]:
+                    if place in framed:
                         frame = {"fill": False, "edgecolor": WRONG, "linewidth": 2.5}
                         axes.add_patch(Rectangle(corner, *sides, clip_on=False, **frame))
         return _svg(figure)
@@ -130,7 +135,8 @@ def _lines(axes: Axes, train: list[Record], validation: list[Record], what: str,
     for name, colour in _colours([*train, *validation], what).items():
         key = f"{name}_{what}" if name else what
         thin, bold = _series(train, key), _series(validation, key)
-        axes.plot(*thin, color=colour, linewidth=1, alpha=0.55)
+        dot = "." if len(thin[0]) == 1 else ""
+        axes.plot(*thin, color=colour, linewidth=1, alpha=0.55, marker=dot)
         axes.plot(*bold, color=colour, linewidth=1.8, marker=".", markersize=5)
         last = (bold if len(bold[0]) else thin)[1][-1]
         ends.append((last, f"{name or 'total'} {form.format(last)}", colour))
@@ -159,9 +165,12 @@ def _series(records: list[Record], key: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _label(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     """Names the ends of lines at the right of the axes, moved apart, each with a line to it."""
+    if not ends:
+        return
     ends = sorted(ends)
     to_axes = axes.transData + axes.transAxes.inverted()
     at = np.array([to_axes.transform((axes.get_xlim()[1], value))[1] for value, _, _ in ends])
+    at = np.clip(at, 0, 1)  # a loss of 0 lies far below a logarithmic axis
     least = 0.08 * np.arange(len(ends))
     free = np.clip(at - least, 0, 1 - least[-1])
     # The mean of pushing upwards only and pushing downwards only.

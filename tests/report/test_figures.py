@@ -68,10 +68,31 @@ def test_the_freedom_is_shaded_only_where_it_changes():
     assert not re.search(shade, figures.curves(records(freedom=(1.0, 1.0))))
 
 
-def test_long_runs_and_single_records_can_be_drawn():
+def test_a_long_run_makes_no_large_picture():
     long = figures.curves(records(steps=5000))
     assert len(long) < 2 * len(figures.curves(records(steps=500)))
-    parsed(figures.curves(records(steps=5000)[:1]))
+
+
+def test_a_single_record_is_seen_as_a_dot():
+    dots = list(parsed(figures.curves(records()[:1])).iter(f"{SVG}use"))
+    for name in ("order", "turn"):
+        colour = figures.COLOURS[name]
+        assert sum(f"fill: {colour}" in use.get("style", "") for use in dots) == 2
+
+
+def test_a_loss_of_zero_has_its_name_beside_the_losses():
+    lossless = [{"part": "train", "step": s, "order_loss": float(s < 3)} for s in (1, 2, 3)]
+    svg = figures.curves(lossless)
+    assert "order 0" in texts(svg)
+    pointers = [
+        path.get("d")
+        for path in parsed(svg).iter(f"{SVG}path")
+        if figures.COLOURS["order"] in path.get("style", "") and not path.get("clip-path")
+    ]
+    rows = [float(y) for y in re.findall(r"[ML] \S+ (\S+)", " ".join(pointers))]
+    middle = float(parsed(svg).get("viewBox").split()[3]) / 2
+    assert len(rows) == 2
+    assert max(rows) < middle
 
 
 def test_names_unknown_here_are_drawn_too():
@@ -88,7 +109,7 @@ def test_wrong_cubes_are_framed_and_right_ones_are_not(wrong):
     svg = figures.puzzle(
         before=cubes,
         scrambled=cubes[order],
-        restored=cubes.copy(),
+        restored=cubes,
         scrambled_from=order,
         restored_from=np.arange(12),
         right=right,
