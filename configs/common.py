@@ -78,7 +78,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.split.seed = 0
 
     c.every = ConfigDict()
-    c.every.log = max(1, steps // 40)
+    c.every.log = max(1, steps // 50)
     c.every.evaluate = max(1, steps // 10)
     c.every.checkpoint = max(1, steps // 10)
 

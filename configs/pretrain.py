@@ -8,8 +8,9 @@ python -m rubik_jax.main --config=configs/pretrain.py:cohort=folder --workdir=ru
 Arguments: cohort=phantom|hippocampus|haemorrhage|brats|folder, net=vgg|resnet, grid=2|3|2x2x1|...,
 heads=tied|joint, and debug for the same in miniature.
 
-Reached on held-out cases (docs/proxy.md): hippocampus, 1500 steps, 12 minutes on 2 CPU cores: order
-100.0 % (chance 1 %), orientation 99.4 % (chance 50 %).
+Reached on held-out cases of hippocampus on 2 CPU cores (docs/proxy.md; chance 1 % and 50 %): order
+99.7 %, orientation 98.8 % after 600 steps and 3 minutes; with config.loss.reduction=mean and 1500
+steps, 12 minutes, 100.0 % and 99.4 %.
 """
 
 from typing import NamedTuple
@@ -145,19 +146,24 @@ def get_config(text: str | None = None) -> ConfigDict:
 
 def _counts(grid: str) -> tuple[int, int, int]:
     sides = grid.split("x")
-    if len(sides) not in (1, 3) or not all(side.isdigit() for side in sides):
+    if len(sides) not in (1, 3) or not all(side.isdecimal() for side in sides):
         raise ValueError(f"grid is {grid!r}; expected a number or three, such as 2 or 2x2x1")
-    return tuple(int(side) for side in (sides * 3)[:3])
+    counts = tuple(int(side) for side in (sides * 3)[:3])
+    if min(counts) < 1 or max(counts) > 9:
+        raise ValueError(f"grid is {grid!r}; expected 1 to 9 cubes along each axis")
+    return counts
 
 
 def _debug(c: ConfigDict) -> ConfigDict:
     """The same run in miniature: seconds instead of minutes."""
     c.steps, c.batch_size = 4, 4
     c.every.log, c.every.evaluate, c.every.checkpoint = 1, 2, 2
-    c.optim.warmup = 1
+    c.optim.warmup = c.get_ref("steps") // 4
     c.model.encoder.widths = tuple(8 for _ in c.model.encoder.widths)
     c.model.encoder.convs = tuple(1 for _ in c.model.encoder.convs)
     c.model.projection = 16
     c.data.count = 8
+    if c.data.source == "phantom":
+        c.data.path += "_debug"  # a cohort of its own, since a folder holds one
     c.evaluate.repeats = 1
     return c

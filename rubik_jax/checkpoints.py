@@ -45,7 +45,10 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(state), description=ocp.args.JsonSave(description)
         )
-        if not self._managers[kind].save(step, args=arguments, force=True):
+        manager = self._managers[kind]
+        if kind == "best" and step in manager.all_steps():  # of before a resume, scored anew
+            manager.delete(step)
+        if not manager.save(step, args=arguments, force=True):
             raise RuntimeError(f"the {kind} checkpoint of step {step} was not written")
 
     def restore(self, kind: str, like: PyTree) -> PyTree:

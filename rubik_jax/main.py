@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import platform
 import shlex
 import sys
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 
 from rubik_jax import __version__, checkpoints, parallel, workdir
 from rubik_jax.data import loader
+from rubik_jax.data.cases import Case
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import Split, split
 from rubik_jax.data.store import Store, build
@@ -25,27 +27,34 @@ from rubik_jax.optim import make_optimiser
 from rubik_jax.report import estimate, page
 from rubik_jax.report.progress import say, track
 from rubik_jax.step import EVALUATION, stream
-from rubik_jax.tasks.pretrain import pretrain
+from rubik_jax.tasks.pretrain import make_puzzle, pretrain
 from rubik_jax.train import Data, DivergedError, Pace, fit, show
 from rubik_jax.types import Task
 
 MODES = ("train", "evaluate")
 TASKS = ("pretrain",)
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
-LEAST = {
-    "seed": 0,
-    "steps": 1,
-    "batch_size": 1,
-    "accumulate": 1,
-    "steps_per_call": 1,
-    "optim.rate": 0,
-    "optim.clip": 0,
-    "data.count": 1,
-    "data.workers": 0,
-    "data.split.seed": 0,
-    "evaluate.repeats": 1,
-    "model.projection": 0,
-    "model.hidden": 0,
+MANY = 2**31 - 1
+RANGES = {  # from the least to the most
+    "seed": (0, MANY),
+    "steps": (1, MANY),
+    "batch_size": (1, MANY),
+    "accumulate": (1, MANY),
+    "steps_per_call": (1, MANY),
+    "optim.rate": (0, math.inf),
+    "optim.clip": (0, math.inf),
+    "optim.final": (0, 1),
+    "optim.momentum": (0, 1),
+    "optim.weight_decay": (0, math.inf),
+    "data.count": (1, MANY),
+    "data.workers": (0, 1024),
+    "data.split.seed": (0, MANY),
+    "evaluate.repeats": (1, MANY),
+    "loss.alpha": (0, math.inf),
+    "loss.beta": (0, math.inf),
+    "loss.gamma": (0, math.inf),
+    "model.projection": (0, MANY),
+    "model.hidden": (0, MANY),
 }
 
 
@@ -99,12 +108,15 @@ def _parse(arguments: list[str]) -> tuple[str, Path, ConfigDict]:
     try:
         rest = values(arguments)[1:]
     except Exception as error:  # a config is the user's code: whatever it raises is a mistake
-        raise UserError(" ".join(str(error).split()) or type(error).__name__) from error
+        # ml_collections puts the traceback of a config's error into the message; its end counts.
+        said = str(error).strip()
+        said = said.splitlines()[-1] if "Traceback" in said else " ".join(said.split())
+        raise UserError(said.removeprefix("ValueError: ") or type(error).__name__) from error
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}; expected --name=value")
     if not values.workdir:
         raise UserError("--workdir is missing; expected the folder of the run")
-    folder = Path(values.workdir)
+    folder = Path(values.workdir).expanduser()
     if values.mode == "train":
         if values.config is None:
             raise UserError("--config is missing; expected e.g. --config=configs/pretrain.py")
@@ -118,10 +130,9 @@ def _train(folder: Path, config: ConfigDict, command: str) -> None:
     """Trains, or goes on training, and reports."""
     resolved = json.loads(config.to_json())
     workdir.check(folder, resolved)
-    if (folder / workdir.RESULTS).exists():
+    if workdir.finished(folder):
         say(f"{folder} is finished; --mode=evaluate evaluates it again, another --workdir starts")
         return
-    run = _open(config)
     optimiser = make_optimiser(**config.optim, steps=config.steps)
     pace = Pace(
         steps=config.steps,
@@ -131,6 +142,7 @@ def _train(folder: Path, config: ConfigDict, command: str) -> None:
         **config.every,
     )
     pace.check()
+    run = _open(config)
     data = _data(run, config)
     workdir.begin(folder, resolved, run.split._asdict())
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
@@ -154,8 +166,9 @@ def _train(folder: Path, config: ConfigDict, command: str) -> None:
 
 def _evaluate(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     """Reports a run's best checkpoint on its test cases, and what the probes say."""
-    run = run or _open(config)
     checkpoint = checkpoints.find(folder)
+    # The split of the run, whatever has been added to the cohort since.
+    run = run or _open(config, Split(**workdir.read(folder / workdir.SPLIT)))
     part = "test" if run.split.test else "train"
     saved = checkpoints.read(checkpoint)
     variables = {"params": saved["params"]}
@@ -168,31 +181,47 @@ def _evaluate(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
         results[name or part] = run.task.summarise(totals)
     for name, numbers in results.items():
         say(f"{name:>8}: {show(numbers)}")
-    for warning in run.task.diagnose(results[part]):
+    probes = {name: results[name] for name in run.task.probes}
+    warnings = run.task.diagnose(results[part], probes)
+    for warning in warnings:
         say(f"warning: {warning}")
     window = next(iter(run.batches(part, config)))["window"][0]
     key = stream(config.seed, EVALUATION)
     picture = jax.device_get(jax.jit(run.task.picture)(variables, window, key))
     description = checkpoints.describe(checkpoint)
-    page.write(folder, description, results, run.task.diagnose(results[part]), picture)
+    page.write(folder, description, results, warnings, picture)
     results["checkpoint"] = str(checkpoint.relative_to(folder))
+    results["finished"] = int(checkpoints.find(folder, "latest").name) == config.steps
     workdir.write(folder / workdir.RESULTS, results)
     say(f"run         {folder}\ncheckpoint  {checkpoint}")
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
 
 
-def _open(config: ConfigDict) -> Run:
-    """Prepares the cohort and builds the task; whatever can't be is refused here."""
+def _open(config: ConfigDict, parts: Split | None = None) -> Run:
+    """Prepares the cohort and builds the task; whatever can't be is refused here.
+
+    Args:
+        config: the run's.
+        parts: the split of a run that has begun; None draws it.
+
+    Raises:
+        UserError: knobs, files or cases that can't be used.
+    """
     options = config.data
+    parallel.per_device(config.batch_size, 1)
+    make_puzzle(**config.proxy.to_dict(), seed=config.seed)  # refused before anything is read
     cases = find_cases(
         options.source,
         path=options.path,
         modalities=tuple(options.modalities),
         masks=options.masks,
         count=options.count,
-        seed=options.split.seed,
+        seed=0,
     )
-    parts = split([case.name for case in cases], **options.split)
+    if parts is None:
+        parts = split([case.name for case in cases], **options.split)
+    else:
+        cases = _listed(cases, parts)
     channels = cases[0].channels or len(cases[0].images)
     task = pretrain(
         channels=channels,
@@ -207,7 +236,7 @@ def _open(config: ConfigDict) -> Run:
     )
     store = build(
         cases,
-        Path(options.store),
+        Path(options.store).expanduser(),
         intensity=options.intensity.to_dict(),
         workers=options.workers,
         progress=partial(track, what="preparing volumes"),
@@ -221,6 +250,16 @@ def _open(config: ConfigDict) -> Run:
     if not parts.test:
         say("nothing is held out: all figures are of the cases that were trained on")
     return Run(task, store, parts)
+
+
+def _listed(cases: list[Case], parts: Split) -> list[Case]:
+    """The cases of a split, out of those that are there; UserError names one that isn't."""
+    by_name = {case.name: case for case in cases}
+    names = [name for part in parts for name in part]
+    for name in names:
+        if name not in by_name:
+            raise UserError(f"case {name!r} of the run's split is no longer in the cohort")
+    return [by_name[name] for name in names]
 
 
 def _data(run: Run, config: ConfigDict) -> Data:
@@ -248,6 +287,8 @@ def _check(config: ConfigDict) -> None:
     Raises:
         UserError: a knob too many or too few, or a number below the least it can be.
     """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"the config is a {type(config).__name__}; expected a ConfigDict")
     task = config.get("task")
     if task not in TASKS:
         raise UserError(f"config.task is {task!r}; expected one of {list(TASKS)}")
@@ -256,9 +297,25 @@ def _check(config: ConfigDict) -> None:
     for name in sorted(given.keys() ^ known.keys()):
         what = "is no knob" if name in given else "is missing"
         raise UserError(f"config.{name} {what}; expected the knobs of configs/{task}.py")
-    for name, least in LEAST.items():
-        if given[name] < least:
-            raise UserError(f"config.{name} is {given[name]}; expected at least {least}")
+    for name, value in given.items():
+        if not _alike(value, known[name]):
+            raise UserError(
+                f"config.{name} is {value!r}; expected a value of the kind of {known[name]!r}"
+            )
+    for name, (least, most) in RANGES.items():
+        if not least <= given[name] <= most:
+            raise UserError(f"config.{name} is {given[name]}; expected {least} to {most}")
+
+
+def _alike(value: Any, like: Any) -> bool:
+    """Whether a knob's value is of the kind of the shipped one, to the elements of tuples."""
+    if like is None:
+        return value is None or isinstance(value, str)
+    if isinstance(like, tuple | list):
+        return isinstance(value, tuple | list) and all(_alike(each, like[0]) for each in value)
+    if isinstance(like, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(like)
 
 
 def _versions() -> dict[str, str]:

@@ -151,7 +151,8 @@ def _go(step_fn: Callable, state: State, first: int, data: Data, pace: Pace, kee
     batches = next(calls)
     begun = time.monotonic()
     step = parallel.mapped_step(step_fn, state, batches, resident)
-    say(estimate.compiled(step, time.monotonic() - begun))
+    copies = stride if parallel.on_cpu() else 1
+    say(estimate.compiled(step, copies, time.monotonic() - begun))
 
     pending = None
     keeper.restart_clock()
@@ -188,7 +189,8 @@ class _Keeper:
         best = checkpoints.description("best")
         self.best = best["score"] if best else None
         self.totals: Metrics | None = None
-        self.numbers: dict[str, float] = {}
+        latest = checkpoints.description("latest")
+        self.numbers: dict[str, float] = latest["validation"] if latest else {}
         self.since = 0.0
 
     def restart_clock(self) -> None:
@@ -221,6 +223,8 @@ class _Keeper:
     def stop(self, step: int, state: State) -> None:
         """Evaluates and saves, as is due."""
         on_host = parallel.unreplicate(state)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(on_host.params)):
+            raise DivergedError(self._hint(step))
         if self.pace.due(step, self.pace.evaluate) and self.validation is not None:
             totals = self.evaluate(state.variables, self.validation())
             self.numbers = self.task.summarise(totals)
@@ -252,8 +256,8 @@ class _Keeper:
         last = self.checkpoints.step("latest")
         return (
             f"loss or gradient is not finite at step {step}; the last good checkpoint is "
-            f"{'none' if last is None else f'of step {last}'}; try a lower config.optim.rate, a "
-            "longer config.optim.warmup, config.optim.clip=1.0 or "
+            f"{'none' if last is None else f'of step {last}'}; try, in another --workdir, a lower "
+            "config.optim.rate, a longer config.optim.warmup, config.optim.clip=1.0 or "
             "config.model.encoder.dtype=float32"
         )
 

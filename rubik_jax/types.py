@@ -43,7 +43,8 @@ class Task(NamedTuple):
         probes: like `evaluate`, on inputs that should change the answer, by name.
         summarise: totals over a whole part of the cohort -> plain numbers, in order of interest.
         score: plain numbers -> the one number that `best` goes by; larger is better.
-        diagnose: plain numbers -> sentences on what looks unhealthy, with what to try.
+        diagnose: plain numbers, and those of the probes by name where there are any -> sentences
+            on what looks unhealthy, with what to try.
         picture: (variables, window, key) -> arrays by name, one example and what is made of it,
             for `report.figures` to draw.
         window: the voxels along x, y, z that a step takes of a volume.
@@ -58,7 +59,7 @@ class Task(NamedTuple):
     probes: dict[str, Callable[..., Metrics]]
     summarise: Callable[[Metrics], dict[str, float]]
     score: Callable[[dict[str, float]], float]
-    diagnose: Callable[[dict[str, float]], list[str]]
+    diagnose: Callable[..., list[str]]
     picture: Callable[..., dict[str, Array]]
     window: tuple[int, int, int]
     channels: int

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"--workdir={workdir} can't be written; expected a folder that can")
     if not (workdir / CONFIG).exists():
-        if workdir.exists() and any(workdir.iterdir()):
+        if workdir.exists() and any(path.suffix != ".tmp" for path in workdir.iterdir()):
             raise UserError(
                 f"--workdir={workdir} has files but no {CONFIG}; expected a run or an empty folder"
             )
@@ -46,6 +47,11 @@ def begun(workdir: Path) -> bool:
     return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
 
 
+def finished(workdir: Path) -> bool:
+    """Whether the run has taken its last step and its results were reported."""
+    return (workdir / RESULTS).exists() and bool(read(workdir / RESULTS).get("finished"))
+
+
 def begin(workdir: Path, config: dict[str, Any], split: dict[str, Any]) -> None:
     """Writes down what a run is made of, or finds it as it was.
 
@@ -58,8 +64,12 @@ def begin(workdir: Path, config: dict[str, Any], split: dict[str, Any]) -> None:
             f"{workdir / SPLIT} no longer fits the cohort: cases were added or removed since the "
             "run began; expected the same cases, or another --workdir"
         )
-    write(workdir / SPLIT, split)
+    if not begun(workdir):  # whatever lies there is of a run that another takes the place of
+        for left in ("best", "tensorboard"):
+            shutil.rmtree(workdir / left, ignore_errors=True)
+        (workdir / "metrics.jsonl").unlink(missing_ok=True)
     write(workdir / CONFIG, config)
+    write(workdir / SPLIT, split)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -59,6 +60,7 @@ def sentence(capsys) -> str:
     said = capsys.readouterr().err
     assert said.count("\n") == 1, said
     assert said.startswith("rubik_jax: ")
+    assert "Traceback" not in said
     return said
 
 
@@ -93,12 +95,12 @@ def test_train_again_evaluate_and_load(cohort, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
 
     (run / "results.json").unlink()
+    scan(cohort / "gg.nii.gz")  # is in no part of the run's split
     assert main(["main", "--mode=evaluate", f"--workdir={run}"]) == 0
     assert json.loads((run / "results.json").read_text()) == results
 
     assert main(command(cohort, "--config.steps=6")) == 2
     assert "config.steps=4, not 6" in sentence(capsys)
-    scan(cohort / "gg.nii.gz")
     (run / "results.json").unlink()
     assert main(command(cohort)) == 2
     assert "no longer fits the cohort" in sentence(capsys)
@@ -203,6 +205,15 @@ MISTAKES = {
     "negative rate": (None, ["--config.optim.rate=-1.0"], ["config.optim.rate is -1.0"]),
     "steps between saves": (None, ["--config.steps_per_call=3"], ["steps_per_call"]),
     "workdir of something else": (other_run, [], ["config.json"]),
+    "half a voxel": (None, ["--config.proxy.cube=(1.5,2,2)"], ["config.proxy.cube", "1.5"]),
+    "rate that is no number": (None, ["--config.optim.rate=nan"], ["config.optim.rate is nan"]),
+    "seed too large": (None, [f"--config.seed={2**64}"], ["config.seed"]),
+    "strides of one axis": (
+        None,
+        ["--config.model.encoder.strides=(1,2,2)"],
+        ["config.model.encoder.strides"],
+    ),
+    "no grid": (None, ["--config=configs/pretrain.py:grid=0"], ["grid is '0'"]),
     "unknown source": (None, ["--config.data.source=mars"], ["mars", "msd"]),
 }
 
@@ -228,3 +239,31 @@ def test_a_workdir_that_cannot_be_written_is_refused(cohort, capsys):
     assert "--workdir is missing" in sentence(capsys)
     assert main(["main", "--workdir=x"]) == 2
     assert "--config is missing" in sentence(capsys)
+
+
+def test_evaluating_a_run_that_is_not_done_does_not_end_it(cohort, capsys, monkeypatch):
+    run = cohort.parent / "run"
+    monkeypatch.setattr("rubik_jax.main._evaluate", interrupted)
+    assert main(command(cohort)) == 130
+    monkeypatch.undo()
+    # Its last checkpoint taken away, it stands where an interrupted run would.
+    (run / "checkpoints" / "4").rename(run / "checkpoints" / "3")
+    assert main(["main", "--mode=evaluate", f"--workdir={run}"]) == 0
+    assert json.loads((run / "results.json").read_text())["finished"] is False
+    capsys.readouterr()
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_another_config_takes_the_place_of_a_run_without_a_checkpoint(cohort, capsys):
+    run = cohort.parent / "run"
+    assert main(command(cohort)) == 0
+    shutil.rmtree(run / "checkpoints")
+    (run / "results.json").unlink()
+    more = ["--config.steps=2", "--config.every.evaluate=1", "--config.model.projection=8"]
+    assert main(command(cohort, *more)) == 0
+    about = checkpoints.describe(checkpoints.find(run))
+    assert about["config"]["steps"] == 2
+    capsys.readouterr()

@@ -229,3 +229,14 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, monkeypatc
 def test_paces_that_cannot_be_are_refused(tmp_path, change, knob):
     with pytest.raises(UserError, match=knob):
         run(tmp_path / "run", PACE._replace(**change))
+
+
+def test_accuracies_stay_in_the_checkpoints_of_a_resumed_run(tmp_path):
+    pace = PACE._replace(checkpoint=1)
+    with pytest.raises(CrashError):
+        run(tmp_path / "run", pace, crash_at=4)
+    with pytest.raises(CrashError):
+        run(tmp_path / "run", pace, crash_at=5)
+    about = checkpoints.describe(checkpoints.find(tmp_path / "run", "latest"))
+    assert about["step"] > 3
+    assert "order_accuracy" in about["validation"]

@@ -17,11 +17,12 @@ def parameters(params: PyTree) -> str:
     return f"parameters: {number(sum(sizes.values()))} ({parts})"
 
 
-def compiled(step: Any, seconds: float) -> str:
+def compiled(step: Any, copies: int, seconds: float) -> str:
     """A line on what a compiled step takes of operations and of a device's memory.
 
     Args:
         step: a `jax.stages.Compiled`. What the platform doesn't tell of it counts as zero.
+        copies: how many steps are written out in it; XLA counts what's in a loop once.
         seconds: how long it took to compile.
     """
     cost = step.cost_analysis() or {}
@@ -30,9 +31,9 @@ def compiled(step: Any, seconds: float) -> str:
     needed = sum(
         getattr(memory, f"{kind}_size_in_bytes", 0) for kind in ("argument", "output", "temp")
     ) - getattr(memory, "alias_size_in_bytes", 0)
-    # XLA counts the body of the loop over the steps of a call once.
+    operations = cost.get("flops", 0) / copies
     return (
-        f"step: {number(cost.get('flops', 0))}FLOP per device, {size(needed)} of its memory; "
+        f"step: {number(operations)}FLOP per device, {size(needed)} of its memory; "
         f"compiled in {seconds:.0f} s"
     )
 

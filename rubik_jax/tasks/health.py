@@ -18,6 +18,12 @@ _ADVICE = {
     "mask": "try a larger config.loss.gamma",
 }
 
+_PROBES = {"blank": "blank cubes", "no_gap": "cubes without a gap"}
+_SHORTCUTS = {
+    "blank": "something other than their content gives the answer away",
+    "no_gap": "the seams help; try a larger config.proxy.gap",
+}
+
 
 def summarise(totals: Metrics) -> dict[str, float]:
     """Means of all metrics, and beside each accuracy what chance and the majority answer score.
@@ -48,8 +54,16 @@ def score(numbers: dict[str, float]) -> float:
     return float(np.mean([numbers[f"{name}_accuracy"] for name in asked(numbers)]))
 
 
-def diagnose(numbers: dict[str, float]) -> list[str]:
-    """Sentences on heads that sit at chance or answer always the same, with what to try."""
+def diagnose(
+    numbers: dict[str, float], probes: dict[str, dict[str, float]] | None = None
+) -> list[str]:
+    """Sentences on heads at chance or that answer always the same, and on shortcuts.
+
+    Args:
+        numbers: as `summarise` gives them, of held-out cases.
+        probes: the same of blank cubes ("blank") and of cubes without a gap ("no_gap"), where
+            they were played.
+    """
     warnings = []
     for name in asked(numbers):
         accuracy, chance = numbers[f"{name}_accuracy"], numbers[f"{name}_chance"]
@@ -62,6 +76,15 @@ def diagnose(numbers: dict[str, float]) -> list[str]:
         else:
             continue
         warnings.append(f"{problem}; {_ADVICE[name]}")
+    for probe, played in (probes or {}).items():
+        for name in asked(played):
+            floor = played[f"{name}_chance"] if probe == "blank" else numbers[f"{name}_accuracy"]
+            noise = math.sqrt(floor * (1 - floor) / played[f"{name}_answers"])
+            if played[f"{name}_accuracy"] > floor + max(4 * noise, 0.02):
+                warnings.append(
+                    f"{name} scores {played[f'{name}_accuracy']:.1%} on {_PROBES[probe]} beside "
+                    f"{floor:.1%}: {_SHORTCUTS[probe]}"
+                )
     return warnings
 
 

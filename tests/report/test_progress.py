@@ -90,6 +90,6 @@ def test_what_a_platform_does_not_tell_counts_as_nothing():
     class Silent:
         cost_analysis = memory_analysis = staticmethod(lambda: None)
 
-    assert estimate.compiled(Silent(), 2.6) == (
+    assert estimate.compiled(Silent(), 1, 2.6) == (
         "step: 0 FLOP per device, 0.0 KiB of its memory; compiled in 3 s"
     )
