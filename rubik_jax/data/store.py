@@ -157,10 +157,17 @@ def _entry(case: Case, root: Path, intensity: dict) -> dict:
 
 def _key(case: Case, intensity: dict) -> str:
     """Another key whenever the files, their order, or what is done to them changes."""
-    files = [_identity(path) for path in case.images]
+    files = [_identity(part) for path in case.images for part in _parts(path)]
     label = None if case.label is None else _identity(case.label)
     said = [FORMAT, case.name, files, label, case.channels, sorted(intensity.items())]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that a path stands for: a header and its image are two."""
+    pair = {".hdr": ".img", ".img": ".hdr"}.get(path.suffix)
+    other = path.with_suffix(pair) if pair else None
+    return [path, other] if other and other.exists() else [path]
 
 
 def _identity(path: Path) -> tuple[str, int, int]:

@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -71,6 +72,19 @@ def test_a_changed_file_or_knob_is_never_served_stale(cohort, tmp_path, nifti):
     newest = store.build(cohort, tmp_path / "store", intensity=intensity)
     read = volumes.read(cohort[1].images, channels=2)
     np.testing.assert_allclose(newest[1], np.clip(read.array / 90, 0, 1), atol=1e-3)
+
+
+def test_a_changed_image_beside_its_header_is_never_served_stale(tmp_path):
+    for round_ in (1, 2):
+        array = np.random.default_rng(round_).uniform(0, 100, (5, 6, 7)).astype(np.float32)
+        pair = nib.Nifti1Pair(array, np.eye(4))
+        nib.save(pair, tmp_path / "new.hdr")
+        (tmp_path / "new.img").replace(tmp_path / "scan.img")
+        if round_ == 1:  # the header stays as it was
+            (tmp_path / "new.hdr").replace(tmp_path / "scan.hdr")
+        cases = [Case("scan", (tmp_path / "scan.hdr",))]
+        built = store.build(cases, tmp_path / "store", intensity=WINDOW)
+        np.testing.assert_allclose(built.volume(0)[..., 0], array / 100, atol=1e-3)
 
 
 def test_several_may_build_at_once(cohort, tmp_path):
