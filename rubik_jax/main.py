@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import math
 import platform
 import shlex
 import sys
@@ -15,7 +14,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rubik_jax import __version__, checkpoints, parallel, workdir
+from rubik_jax import __version__, checkpoints, knobs, parallel, workdir
 from rubik_jax.data import loader
 from rubik_jax.data.cases import Case
 from rubik_jax.data.sources import find_cases
@@ -34,28 +33,6 @@ from rubik_jax.types import Task
 MODES = ("train", "evaluate")
 TASKS = ("pretrain",)
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
-MANY = 2**31 - 1
-RANGES = {  # from the least to the most
-    "seed": (0, MANY),
-    "steps": (1, MANY),
-    "batch_size": (1, MANY),
-    "accumulate": (1, MANY),
-    "steps_per_call": (1, MANY),
-    "optim.rate": (0, math.inf),
-    "optim.clip": (0, math.inf),
-    "optim.final": (0, 1),
-    "optim.momentum": (0, 1),
-    "optim.weight_decay": (0, math.inf),
-    "data.count": (1, MANY),
-    "data.workers": (0, 1024),
-    "data.split.seed": (0, MANY),
-    "evaluate.repeats": (1, MANY),
-    "loss.alpha": (0, math.inf),
-    "loss.beta": (0, math.inf),
-    "loss.gamma": (0, math.inf),
-    "model.projection": (0, MANY),
-    "model.hidden": (0, MANY),
-}
 
 
 def main(arguments: list[str]) -> int:
@@ -282,40 +259,14 @@ def _data(run: Run, config: ConfigDict) -> Data:
 
 
 def _check(config: ConfigDict) -> None:
-    """Holds a config against the shipped one of its task, which names every knob there is.
-
-    Raises:
-        UserError: a knob too many or too few, or a number below the least it can be.
-    """
+    """Holds a config against the shipped one of its task, which names every knob there is."""
     if not isinstance(config, ConfigDict):
         raise UserError(f"the config is a {type(config).__name__}; expected a ConfigDict")
     task = config.get("task")
     if task not in TASKS:
         raise UserError(f"config.task is {task!r}; expected one of {list(TASKS)}")
     shipped = importlib.import_module(f"configs.{task}").get_config()
-    given, known = workdir.flat(config.to_dict()), workdir.flat(shipped.to_dict())
-    for name in sorted(given.keys() ^ known.keys()):
-        what = "is no knob" if name in given else "is missing"
-        raise UserError(f"config.{name} {what}; expected the knobs of configs/{task}.py")
-    for name, value in given.items():
-        if not _alike(value, known[name]):
-            raise UserError(
-                f"config.{name} is {value!r}; expected a value of the kind of {known[name]!r}"
-            )
-    for name, (least, most) in RANGES.items():
-        if not least <= given[name] <= most:
-            raise UserError(f"config.{name} is {given[name]}; expected {least} to {most}")
-
-
-def _alike(value: Any, like: Any) -> bool:
-    """Whether a knob's value is of the kind of the shipped one, to the elements of tuples."""
-    if like is None:
-        return value is None or isinstance(value, str)
-    if isinstance(like, tuple | list):
-        return isinstance(value, tuple | list) and all(_alike(each, like[0]) for each in value)
-    if isinstance(like, float):
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is type(like)
+    knobs.check(config.to_dict(), shipped.to_dict(), task)
 
 
 def _versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ ROOMS = (
     "tasks",
     "optim transfer inference report",
     "step parallel",
-    "checkpoints workdir",
+    "checkpoints workdir knobs",
     "evaluate train predict export",
     "main",
 )

@@ -1,0 +1,67 @@
+"""Holds the knobs of a run against those there are: their names, their kinds, their ranges."""
+
+import math
+from typing import Any
+
+from rubik_jax.errors import UserError
+from rubik_jax.workdir import flat
+
+MANY = 2**31 - 1
+RANGES = {  # from the least to the most
+    "seed": (0, MANY),
+    "steps": (1, MANY),
+    "batch_size": (1, MANY),
+    "accumulate": (1, MANY),
+    "steps_per_call": (1, MANY),
+    "optim.rate": (0, math.inf),
+    "optim.clip": (0, math.inf),
+    "optim.final": (0, 1),
+    "optim.momentum": (0, 1),
+    "optim.weight_decay": (0, math.inf),
+    "data.count": (1, MANY),
+    "data.workers": (0, 1024),
+    "data.split.seed": (0, MANY),
+    "evaluate.repeats": (1, MANY),
+    "loss.alpha": (0, math.inf),
+    "loss.beta": (0, math.inf),
+    "loss.gamma": (0, math.inf),
+    "model.projection": (0, MANY),
+    "model.hidden": (0, MANY),
+}
+
+
+def check(given: dict[str, Any], shipped: dict[str, Any], task: str) -> None:
+    """Refuses what a config can't mean.
+
+    Args:
+        given: the knobs of a run, nested.
+        shipped: those of the shipped config of its task, which names all there are.
+        task: its name.
+
+    Raises:
+        UserError: a knob too many or too few, a value of another kind than the shipped one, or a
+            number beyond its range.
+    """
+    given, known = flat(given), flat(shipped)
+    for name in sorted(given.keys() ^ known.keys()):
+        what = "is no knob" if name in given else "is missing"
+        raise UserError(f"config.{name} {what}; expected the knobs of configs/{task}.py")
+    for name, value in given.items():
+        if not alike(value, known[name]):
+            raise UserError(
+                f"config.{name} is {value!r}; expected a value of the kind of {known[name]!r}"
+            )
+    for name, (least, most) in RANGES.items():
+        if not least <= given[name] <= most:
+            raise UserError(f"config.{name} is {given[name]}; expected {least} to {most}")
+
+
+def alike(value: Any, like: Any) -> bool:
+    """Whether a knob's value is of the kind of the shipped one, to the elements of tuples."""
+    if value is None or like is None:  # a path that is not set
+        return all(each is None or isinstance(each, str) for each in (value, like))
+    if isinstance(like, tuple | list):
+        return isinstance(value, tuple | list) and all(alike(each, like[0]) for each in value)
+    if isinstance(like, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(like)
