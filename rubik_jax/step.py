@@ -9,6 +9,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree, Shaped
 
+from rubik_jax.proxy import random_corner
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
 
 # Streams of randomness beside those of the steps 0, 1, 2, ...
@@ -155,8 +156,7 @@ def draw_window(
     """A window at a random place of a random case of this device's share of the cohort."""
     case_key, place_key = jax.random.split(key)
     case = jax.random.randint(case_key, (), 0, resident["count"])
-    room = resident["sizes"][case] - jnp.array(window)
-    corner = jax.random.randint(place_key, (3,), 0, room + 1)
+    corner = random_corner(place_key, resident["sizes"][case], window)
     volumes = resident["volumes"]
     sizes = (1, *window, volumes.shape[-1])
     return lax.dynamic_slice(volumes, (case, *corner, 0), sizes)[0]

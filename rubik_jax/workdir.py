@@ -59,12 +59,13 @@ def begin(workdir: Path, config: dict[str, Any], split: dict[str, Any]) -> None:
         UserError: the run has begun with another split, or the folder can't be written.
     """
     split = json.loads(json.dumps(split))
-    if begun(workdir) and read(workdir / SPLIT) != split:
-        raise UserError(
-            f"{workdir / SPLIT} no longer fits the cohort: cases were added or removed since the "
-            "run began; expected the same cases, or another --workdir"
-        )
-    if not begun(workdir):  # whatever lies there is of a run that another takes the place of
+    if begun(workdir):
+        if read(workdir / SPLIT) != split:
+            raise UserError(
+                f"{workdir / SPLIT} no longer fits the cohort: cases were added or removed since "
+                "the run began; expected the same cases, or another --workdir"
+            )
+    else:  # whatever lies there is of a run that another takes the place of
         for left in ("best", "tensorboard"):
             shutil.rmtree(workdir / left, ignore_errors=True)
         (workdir / "metrics.jsonl").unlink(missing_ok=True)

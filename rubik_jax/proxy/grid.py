@@ -91,8 +91,14 @@ def place(
     window: tuple[int, int, int],
 ) -> Shaped[Array, "a b d c"]:
     """A window at a random place among the first `size` voxels of each axis of a volume."""
-    room = size - jnp.array(window)
-    return crop(volume, jax.random.randint(key, (3,), 0, room + 1), window)
+    return crop(volume, random_corner(key, size, window), window)
+
+
+def random_corner(
+    key: PRNGKeyArray, size: Int[Array, "3"], window: tuple[int, int, int]
+) -> Int[Array, "3"]:
+    """A corner at which a window lies within `size` voxels per axis; all are equally likely."""
+    return jax.random.randint(key, (3,), 0, size - jnp.array(window) + 1)
 
 
 def cut(
