@@ -1,4 +1,4 @@
-"""A case: one subject and the files that belong to it."""
+"""A case: one subject, the files that belong to it, and what its source knows of it."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +16,18 @@ class Case(NamedTuple):
     label: the mask, or None.
     channels: how many modalities lie along the last axis of the one file; None where every file
         is one modality.
+    target: the class of the whole volume, or None.
+    part: "train", "validation" or "test" where the cohort itself fixes the split, else None.
+    row: the name of an array and a row in it, where `images` is one .npz file of many cases.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
     channels: int | None = None
+    target: str | None = None
+    part: str | None = None
+    row: tuple[str, int] | None = None
 
 
 def existing(path: str | Path | None) -> Path:

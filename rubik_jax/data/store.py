@@ -4,7 +4,8 @@ Each case is up to three files in the store's folder, written under a temporary 
 
     <name>-<key>.npy         float16 [x, y, z, c], scaled into [0, 1]
     <name>-<key>.label.npy   int16 [x, y, z], where the case has a mask
-    <name>-<key>.json        shape, affine, sources, preprocessing; its presence commits the entry
+    <name>-<key>.json        shape, affine, sources, preprocessing, what `foreground` notes of the
+                             mask; its presence commits the entry
 """
 
 import hashlib
@@ -20,12 +21,12 @@ from typing import BinaryIO
 import nibabel as nib
 import numpy as np
 
-from rubik_jax.data import volumes
+from rubik_jax.data import foreground, npz, volumes
 from rubik_jax.data.cases import Case
 from rubik_jax.errors import UserError
 
 # A part of every key: raise it whenever the same files and knobs would give other voxels.
-FORMAT = 1
+FORMAT = 2
 DTYPE = np.float16
 
 
@@ -60,6 +61,11 @@ class Store(Sequence):
         """The bytes of all volumes."""
         return sum(int(np.prod(shape)) * np.dtype(DTYPE).itemsize for shape in self.shapes)
 
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The label values, sorted, that occur in any mask."""
+        return tuple(sorted({int(value) for entry in self.entries for value in entry["labels"]}))
+
     def __len__(self) -> int:
         return len(self.entries)
 
@@ -75,6 +81,10 @@ class Store(Sequence):
         if self.entries[i]["label"] is None:
             return None
         return np.load(self.root / f"{_stem(self.entries[i])}.label.npy", mmap_mode="r")
+
+    def places(self, i: int) -> np.ndarray:
+        """int32 [n, 3], up to 256 labelled voxels, evenly of every label; n is 0 without a mask."""
+        return np.array(self.entries[i]["places"], np.int32).reshape(-1, 3)
 
     def affine(self, i: int) -> np.ndarray:
         """float64 [4, 4], from voxel indices to millimetres, RAS+."""
@@ -115,9 +125,12 @@ def build(
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the store {root} cannot be made: {error.strerror}") from error
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        done = pool.map(lambda case: _entry(case, root, intensity), cases)
-        return Store(root, tuple(progress(done, len(cases)) if progress else done))
+    try:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            done = pool.map(lambda case: _entry(case, root, intensity), cases)
+            return Store(root, tuple(progress(done, len(cases)) if progress else done))
+    finally:
+        npz.forget()
 
 
 def _entry(case: Case, root: Path, intensity: dict) -> dict:
@@ -130,7 +143,7 @@ def _entry(case: Case, root: Path, intensity: dict) -> dict:
     if record.exists() and array_file.exists() and (case.label is None or label_file.exists()):
         return json.loads(record.read_text())
 
-    volume = volumes.read(case.images, channels=case.channels)
+    volume = volumes.read(case.images, channels=case.channels, row=case.row)
     array = volumes.scale(volume.array, **intensity)
     if (array.min(axis=(0, 1, 2)) == array.max(axis=(0, 1, 2))).any():
         raise UserError(
@@ -138,8 +151,10 @@ def _entry(case: Case, root: Path, intensity: dict) -> dict:
             f"({intensity['kind']} {intensity['low']} to {intensity['high']}): a channel of "
             f"{case.images[0]} becomes constant"
         )
+    noted = {"labels": {}, "places": []}
     if case.label is not None:
         labels = volumes.read_mask(case.label, volume)
+        noted = foreground.note(labels, case.name)
         _write(label_file, lambda file: np.save(file, labels))
     _write(array_file, lambda file: np.save(file, np.ascontiguousarray(array, DTYPE)))
     entry |= {
@@ -147,11 +162,13 @@ def _entry(case: Case, root: Path, intensity: dict) -> dict:
         "affine": volume.affine.tolist(),
         "spacing": nib.affines.voxel_sizes(volume.affine).tolist(),
         "images": [str(path) for path in case.images],
+        "row": None if case.row is None else list(case.row),
         "label": None if case.label is None else str(case.label),
+        **noted,
         "intensity": dict(intensity),
         "format": FORMAT,
     }
-    _write(record, lambda file: file.write(json.dumps(entry, indent=1).encode()))
+    _write(record, lambda file: file.write(json.dumps(entry).encode()))
     return entry
 
 
@@ -159,7 +176,7 @@ def _key(case: Case, intensity: dict) -> str:
     """Another key whenever the files, their order, or what is done to them changes."""
     files = [_identity(part) for path in case.images for part in _parts(path)]
     label = None if case.label is None else _identity(case.label)
-    said = [FORMAT, case.name, files, label, case.channels, sorted(intensity.items())]
+    said = [FORMAT, case.name, files, label, case.channels, case.row, sorted(intensity.items())]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
 

@@ -1,4 +1,4 @@
-"""Reads NIfTI volumes into RAS+ arrays, refuses what nobody can train on, scales intensities."""
+"""Reads volumes into RAS+ arrays, refuses what nobody can train on, scales intensities."""
 
 import gzip
 import itertools
@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
+from rubik_jax.data import npz
 from rubik_jax.errors import UserError
 
 MOST_VOXELS = 2**33
@@ -28,22 +29,33 @@ class Volume(NamedTuple):
     affine: np.ndarray
 
 
-def read(images: tuple[Path, ...], *, channels: int | None = None) -> Volume:
+def read(
+    images: tuple[Path, ...],
+    *,
+    channels: int | None = None,
+    row: tuple[str, int] | None = None,
+) -> Volume:
     """The volume of one case, its modalities as channels.
 
     Args:
         images: one 3D file per modality, all on one grid.
         channels: when given, `images` is one file with that many modalities along its last axis.
+        row: when given, `images` is one .npz file, and the volume is a row [x, y, z] of the array
+            of that name; such a file knows no affine, so its voxels count as 1 mm.
 
     Raises:
         UserError: names the file and what is wrong with it.
     """
-    parts = [_read(path, channels or 1) for path in images]
+    if row is not None:
+        parts = [Volume(npz.row(images[0], *row)[..., None].astype(np.float32), np.eye(4))]
+    else:
+        parts = [_read(path, channels or 1) for path in images]
     for path, part in zip(images, parts, strict=True):
         for channel in range(part.array.shape[-1]):
             voxels = part.array[..., channel]
             if voxels.min() == voxels.max():
                 which = f"channel {channel} of {path}" if channels else path
+                which = f"row {row[1]} of {row[0]} in {path}" if row else which
                 raise UserError(f"{which} is constant: every voxel is {voxels.flat[0]:g}")
         _refuse_other_grid(path, part, images[0], parts[0])
     return Volume(np.concatenate([part.array for part in parts], axis=-1), parts[0].affine)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from rubik_jax.data import phantom
 from rubik_jax.data.sources import find_cases
 from rubik_jax.errors import UserError
 
@@ -100,7 +101,7 @@ def test_refusals_of_a_folder_name_the_culprit(lay):
 
 def test_an_unknown_source_lists_the_known_ones():
     for name in ("dicom", "folder.cases", "__init__"):
-        with pytest.raises(UserError, match=r"expected one of folder, msd"):
+        with pytest.raises(UserError, match=r"expected one of brats, folder, medmnist3d, msd"):
             find_cases(name, path=None)
 
 
@@ -146,6 +147,51 @@ def test_refuses_what_is_no_dataset_json(lay, tmp_path):
         (tmp_path / "dataset.json").write_text(content)
         with pytest.raises(UserError, match=said):
             msd(tmp_path)
+
+
+def test_msd_masks_may_be_absent_all_but_not_some(lay):
+    root = lay("imagesTr/a.nii.gz", "imagesTr/b.nii.gz")
+    listed = [{"image": f"imagesTr/{n}.nii.gz", "label": f"labelsTr/{n}.nii.gz"} for n in "ab"]
+    _declare(root, modality={"0": "T1"}, training=listed)
+    assert [case.label for case in msd(root)] == [None, None]
+    lay("labelsTr/b.nii.gz")
+    with pytest.raises(UserError, match=r"1 of the 4 files .* first is .*labelsTr/a\.nii\.gz"):
+        msd(root)
+    lay("labelsTr/a.nii.gz")
+    assert None not in [case.label for case in msd(root)]
+    del listed[0]["label"]
+    a, b = msd(_declare(root, modality={"0": "T1"}, training=listed))
+    assert a.label is None and b.label == root / "labelsTr/b.nii.gz"
+
+
+def test_an_msd_label_that_is_no_file_is_a_class(lay):
+    root = lay(*(f"imagesTr/{n}.nii.gz" for n in "abcde"), "mask", "labelsTr/e.nii.gz")
+    said = [0, " benign ", "7", "mask", "labelsTr/e.nii.gz"]
+    listed = [
+        {"image": f"imagesTr/{n}.nii.gz", "label": label}
+        for n, label in zip("abcde", said, strict=True)
+    ]
+    found = msd(_declare(root, modality={"0": "CT"}, training=listed))
+    assert [case.target for case in found] == ["0", "benign", "7", None, None]
+    assert [case.label for case in found] == [None] * 3 + [root / "mask", root / said[4]]
+    listed[0]["label"] = [1, 2]
+    with pytest.raises(UserError, match=r"not a dataset\.json .*\[1, 2\]"):
+        msd(_declare(root, modality={"0": "CT"}, training=listed))
+
+
+def test_phantoms_come_with_their_kind_as_class(tmp_path):
+    found = find_cases("phantom", path=tmp_path / "p", modalities=(), masks="", count=4, seed=3)
+    assert [case.target for case in found] == [phantom.kind_of(3, i) for i in range(4)]
+    table = find_cases(
+        "phantom",
+        path=tmp_path / "p",
+        modalities=(),
+        masks="",
+        labels="classes.csv",
+        count=4,
+        seed=3,
+    )
+    assert table == found
 
 
 def test_two_msd_cases_of_one_name_are_refused(lay):

@@ -36,6 +36,22 @@ def test_entries_hold_the_scaled_volume_mask_and_affine(cohort, tmp_path):
     assert [volume.shape for volume in built.only(["b"])] == [(9, 5, 4, 2)]
 
 
+def test_what_is_noted_of_masks_is_of_the_stored_ones(cohort, tmp_path, nifti):
+    labels = np.zeros((6, 7, 8))
+    labels[1:3], labels[4, 4, 4] = 2, 4
+    cohort.append(Case("c", cohort[0].images, nifti("c_mask.nii.gz", labels, dtype=np.uint8)))
+    for _ in range(2):  # built, then opened
+        built = store.build(cohort, tmp_path / "store", intensity=WINDOW)
+        assert built.values == (0, 1, 2, 4) and built.only(["b", "c"]).values == (0, 2, 4)
+        assert built.only(["b"]).values == () and built.places(1).shape == (0, 3)
+        assert built.entries[2]["labels"] == {"0": 223, "2": 112, "4": 1}
+        for i, n in ((0, 168), (2, 113)):
+            places = built.places(i)
+            assert places.dtype == np.int32 and places.shape == (n, 3)
+            assert (built.label(i)[tuple(places.T)] > 0).all()
+        assert [4, 4, 4] in built.places(2).tolist()
+
+
 def _ages(root):
     return {path.name: path.stat().st_mtime_ns for path in root.iterdir()}
 

@@ -8,9 +8,9 @@ from rubik_jax.errors import UserError
 
 
 def cases(
-    path: str | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
+    path: str | Path | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
 ) -> list[Case]:
-    """The first `count` phantoms of the cohort `seed`, with their masks.
+    """The first `count` phantoms of the cohort `seed`, with their masks and classes.
 
     Args:
         path: the folder that holds them, or shall hold them.
@@ -35,5 +35,6 @@ def cases(
             "delete that folder and it is generated anew"
         )
     return [
-        Case(phantom.name_of(case), (image,), label) for case, (image, label) in enumerate(pairs)
+        Case(phantom.name_of(case), (image,), label, target=phantom.kind_of(seed, case))
+        for case, (image, label) in enumerate(pairs)
     ]

@@ -1,0 +1,106 @@
+"""Reads volumes that lie as rows in the arrays of one .npz file."""
+
+import functools
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rubik_jax.errors import UserError
+
+_BAD = (ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# Threads that want the same array shall wait for the one that reads it.
+_lock = threading.Lock()
+
+
+class Header(NamedTuple):
+    """What a file says of one of its arrays."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def headers(path: Path) -> dict[str, Header]:
+    """The arrays of a file by their names; none is read.
+
+    Raises:
+        UserError: it is no .npz file, or an array is not whole or holds Python objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                info.filename.removesuffix(".npy"): _header(archive, info)
+                for info in archive.infolist()
+            }
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except _BAD as error:
+        raise _refusal(path, error) from error
+
+
+def load(path: Path, array: str) -> np.ndarray:
+    """One array; Python objects in it are refused, since reading them runs the file's code.
+
+    Raises:
+        UserError: it is not there or cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{array}.npy") as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except KeyError as error:
+        raise UserError(f"{path} holds no array {array!r}") from error
+    except _BAD as error:
+        raise _refusal(path, error) from error
+
+
+def row(path: Path, array: str, i: int) -> np.ndarray:
+    """`array[i]`; the array is kept, so that its other rows cost nothing, until `forget`.
+
+    Raises:
+        UserError: as `load`.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    with _lock:
+        rows = _kept(path, array, status.st_size, status.st_mtime_ns)
+    return rows[i]
+
+
+def forget() -> None:
+    """Frees the arrays that `row` keeps."""
+    with _lock:
+        _kept.cache_clear()
+
+
+# Two, because cases are prepared in order, and threads meet where one array follows another.
+@functools.lru_cache(maxsize=2)
+def _kept(path: Path, array: str, size: int, changed: int) -> np.ndarray:
+    del size, changed
+    return load(path, array)
+
+
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        if dtype.hasobject:
+            raise ValueError(f"{info.filename} holds Python objects")
+        promised = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if promised != info.file_size:
+        raise ValueError(f"{info.filename} is {info.file_size} bytes, not {promised}")
+    return Header(shape, dtype)
+
+
+def _refusal(path: Path, error: Exception) -> UserError:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return UserError(f"{path} is damaged, or no .npz file of plain arrays: {said}")

@@ -1,0 +1,94 @@
+"""BraTS as its organisers hand it out: a folder per case, found by the names of the files.
+
+2017-2021    HGG/Brats18_X_1/Brats18_X_1_t1.nii.gz, ..._t1ce, ..._t2, ..._flair, ..._seg
+since 2023   BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz, ...-t1c, ...-t2w, ...-t2f, ...-seg
+"""
+
+import glob
+import re
+from pathlib import Path
+
+from rubik_jax.data.cases import Case, existing
+from rubik_jax.errors import UserError
+
+# In the order of the channels.
+MODALITIES = {
+    "T1": ("t1", "t1n"),
+    "T1Gd": ("t1ce", "t1c"),
+    "T2": ("t2", "t2w"),
+    "FLAIR": ("flair", "t2f"),
+}
+MASK = "seg"
+GRADES = ("HGG", "LGG")
+
+_KINDS = {suffix: kind for kind, suffixes in MODALITIES.items() for suffix in suffixes}
+_KINDS[MASK] = MASK
+_FILE = re.compile(rf"(?P<case>.+)[_-](?P<suffix>{'|'.join(_KINDS)})\.nii(\.gz)?")
+
+
+def cases(
+    path: str | Path | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
+) -> list[Case]:
+    """The cases below a folder, however deep: T1, T1Gd, T2 and FLAIR as channels.
+
+    A case has its mask where there is one (the cohorts for validation come without), and the grade
+    HGG or LGG as its class where a folder above it says so.
+
+    Args:
+        path: the folder, or one above or below it.
+        modalities: ignored, they are always these four.
+        masks: ignored.
+        count: ignored.
+        seed: ignored.
+
+    Raises:
+        UserError: no such files, a case that lacks a modality, or two files for one.
+    """
+    del modalities, masks, count, seed
+    root = existing(path)
+    found: dict[str, dict[str, Path]] = {}
+    for relative in sorted(glob.glob("**/*.nii*", root_dir=root, recursive=True)):
+        file = root / relative
+        match = _FILE.fullmatch(file.name)
+        if not match or file.is_dir():  # some unpack to x_t1.nii/x_t1.nii
+            continue
+        files, kind = found.setdefault(match["case"], {}), _KINDS[match["suffix"]]
+        if kind in files:
+            raise UserError(
+                f"{files[kind]} and {file} are both {kind} of case {match['case']!r}: expected one"
+            )
+        files[kind] = file
+    if not found:
+        raise UserError(
+            f"no file in {root} is named as BraTS names them: expected <case>_t1.nii.gz, _t1ce, "
+            "_t2, _flair, or <case>-t1n.nii.gz, -t1c, -t2w, -t2f"
+        )
+    _refuse_incomplete(root, found)
+    return [
+        Case(
+            name,
+            tuple(files[kind] for kind in MODALITIES),
+            files.get(MASK),
+            target=_grade(root, files["T1"]),
+        )
+        for name, files in found.items()
+    ]
+
+
+def _refuse_incomplete(root: Path, found: dict[str, dict[str, Path]]) -> None:
+    lacking = [
+        (name, kind) for name, files in found.items() for kind in MODALITIES if kind not in files
+    ]
+    if lacking:
+        name, kind = lacking[0]
+        raise UserError(
+            f"case {name!r} has no {kind} in {root}, a file that ends in "
+            f"{' or '.join(MODALITIES[kind])} "
+            f"({len({name for name, _ in lacking})} of {len(found)} cases lack a modality)"
+        )
+
+
+def _grade(root: Path, file: Path) -> str | None:
+    """The nearest folder above that names a grade."""
+    above = (root.resolve().name, *file.relative_to(root).parts[:-1])
+    return next((part for part in reversed(above) if part in GRADES), None)

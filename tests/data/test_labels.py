@@ -1,0 +1,91 @@
+"""Classes come from a table or from folders, every case gets its own, and misfits are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from rubik_jax.data import labels
+from rubik_jax.data.cases import Case
+from rubik_jax.errors import UserError
+
+
+@pytest.fixture
+def attach(tmp_path):
+    """Attaches what a table says to cases `a`, `b`, ... below tmp_path."""
+
+    def attach_(content, names="ab", knob="classes.csv", path=tmp_path):
+        if content is not None:
+            (tmp_path / "classes.csv").write_bytes(
+                content if isinstance(content, bytes) else content.encode()
+            )
+        cases = [Case(name, (tmp_path / f"{name}.nii.gz",)) for name in names]
+        return [case.target for case in labels.attach(cases, knob, path)]
+
+    return attach_
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "case,class\na,x\nb,y\n",
+        "Case;Class\nb;y\na;x\n",
+        "age\tCLASS\tcase\n7\tx\ta\n8\ty\tb",
+        "\ufeffcase,class\r\n a , x \r\n\r\nb,y\r\n",
+        'case,class,remark\na.nii.gz,"x","1, 2; 3"\nb.nii,y,\n',
+    ],
+)
+def test_a_table_of_any_dialect_gives_each_case_its_class(attach, content):
+    assert attach(content) == ["x", "y"]
+
+
+def test_classes_are_words_even_where_they_look_like_numbers(attach):
+    assert attach("case,class\na,01\nb,1.0\n") == ["01", "1.0"]
+
+
+def test_the_table_may_lie_elsewhere_or_beside_a_single_file(attach, tmp_path):
+    table = tmp_path / "elsewhere" / "t.tsv"
+    table.parent.mkdir()
+    table.write_text("case\tclass\na\tx\nb\ty\n")
+    assert attach(None, knob=str(table), path="nowhere") == ["x", "y"]
+    (tmp_path / "a.nii.gz").touch()
+    assert attach("case,class\na,x\n", names="a", path=tmp_path / "a.nii.gz") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"config\.data\.labels is .*classes\.csv, which cannot be read: No such file"),
+        (b"\xff\xfec\x00a\x00", "no CSV in UTF-8"),
+        ("", r"columns are \[\]: expected a header with \['case', 'class'\]"),
+        ("case;cause\na;x\n", r"columns are \['case', 'cause'\]"),
+        ("case,class\n", "lists no case"),
+        ("case,class\na,x\nb,y\na,x\n", "lists case 'a' twice"),
+        ("case,class\na,x\n,y\n", "row 3 of .* names no case"),
+        ("case,class\na,x\n", r"case 'b' has no class \(1 of 2 cases have none\)"),
+        ("case,class\na,x\nb, \n", r"case 'b' has no class \(1 of 2"),
+        ("case,class\na,x\nb\n", r"case 'b' has no class \(1 of 2"),
+        ("case,class\na,x\nb,y\nc,z\n", "lists case 'c', which has no files .*1 of its 3"),
+        ("case,class\np1,x\np2,y\n", "none of the 2 cases .* is 'p1', the first .* 'a'"),
+    ],
+)
+def test_refusals_name_the_file_and_the_case(attach, content, said):
+    with pytest.raises(UserError, match=said) as refused:
+        attach(content)
+    assert "\n" not in str(refused.value)
+
+
+def test_folders_name_the_classes():
+    root = Path("cohort")
+    inside = [Case("a", (root / "avm" / "a.nii",)), Case("b", (root / "nph" / "s" / "b.nii",))]
+    assert [case.target for case in labels.attach(inside, "folders", root)] == ["avm", "nph"]
+    for stray in (root / "c.nii", Path("other/avm/c.nii")):
+        with pytest.raises(UserError, match=r"'c' has no class \(1 of 3 .* a folder in cohort"):
+            labels.attach([*inside, Case("c", (stray,))], "folders", root)
+
+
+def test_without_labels_the_cases_stay_as_their_source_lists_them():
+    cases = [Case("a", (Path("a"),), target="x"), Case("b", (Path("b"),))]
+    assert labels.attach(cases, "", None) == cases
+    assert labels.targets(cases[:1]) == {"a": "x"}
+    with pytest.raises(UserError, match=r"case 'b' has no class \(1 of 2 .*config\.data\.labels"):
+        labels.targets(cases)
