@@ -60,6 +60,8 @@ def test_the_store_reads_each_array_once(tmp_path, arrays, monkeypatch):
         array, row = case.row
         np.testing.assert_allclose(built[i][..., 0], arrays[array][row] / 255, atol=1e-3)
     assert store.build(cases, tmp_path / "store", **knobs) == built and len(reads) == 3
+    moved = [cases[0]._replace(row=("test_images", 1)), *cases[1:]]
+    assert store.build(moved, tmp_path / "store", **knobs).keys[0] != built.keys[0]
     arrays["test_images"][0] += 1
     saved(tmp_path / "x.npz", arrays)
     assert not set(store.build(cases, tmp_path / "store", **knobs).keys) & set(built.keys)
