@@ -1,5 +1,6 @@
 """The terms of the objective, one number per example each."""
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
@@ -47,3 +48,69 @@ def turn_loss(
     """Cross-entropy over the 24 rotations of each cube, reduced over the cubes."""
     terms = optax.softmax_cross_entropy_with_integer_labels(logits, turns)
     return REDUCTIONS[reduction](terms, axis=1)
+
+
+def soft_dice_loss(
+    logits: Float[Array, "b x y z k"], labels: Int[Array, "b x y z"], *, smooth: float = 1.0
+) -> Float[Array, "b"]:
+    """One minus the soft Dice of each example, a mean over the classes but the first.
+
+    Per class (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth), as nnU-Net's `SoftDiceLoss`
+    without the background. Its sums go over one example, not over the batch, so that an example's
+    loss doesn't hang on who shares its batch or its device.
+
+    Args:
+        logits: two classes at least, the background first.
+        labels: class of each voxel; one with -1 counts nowhere.
+        smooth: in voxels. Every class counts, present or not: an absent one costs
+            sum(p) / (sum(p) + smooth), which pulls on it only once few voxels are left; the
+            smaller `smooth`, the later.
+    """
+    # An ignored voxel is surely background, which is left out.
+    nowhere = jnp.full(logits.shape[-1], -jnp.inf).at[0].set(0).astype(logits.dtype)
+    counted = jnp.where((labels >= 0)[..., None], logits, nowhere[None, None, None, None])
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    # optax has (sum(p t) + s) / (sum(p) / 2 + sum(t) / 2 + s).
+    return optax.losses.dice_loss(counted, targets, smooth=smooth / 2, ignore_background=True)
+
+
+def voxel_cross_entropy(
+    logits: Float[Array, "b x y z k"],
+    labels: Int[Array, "b x y z"],
+    class_weights: Float[Array, "k"],
+) -> Float[Array, "b"]:
+    """Cross-entropy of each example, a mean over its voxels weighted by their true class.
+
+    As PyTorch's `CrossEntropyLoss(weight, ignore_index=-1)` of each example alone: divided by the
+    sum of its voxels' weights.
+
+    Args:
+        logits: of each voxel and class.
+        labels: class of each voxel; one with -1 counts nowhere. An example without others costs 0.
+        class_weights: of each class; only their ratios matter.
+    """
+    known = jnp.maximum(labels, 0)
+    terms = optax.softmax_cross_entropy_with_integer_labels(logits, known)
+    weights = jnp.where(labels >= 0, class_weights[known], 0)
+    total, weight = (jnp.sum(x, axis=(1, 2, 3)) for x in (terms * weights, weights))
+    return total / jnp.where(weight > 0, weight, 1)
+
+
+def class_loss(
+    logits: Float[Array, "b k"],
+    target: Int[Array, "b"],
+    class_weights: Float[Array, "k"],
+    smoothing: float,
+) -> Float[Array, "b"]:
+    """Cross-entropy of a class with label smoothing: -sum_c w_c q_c log p_c.
+
+    As PyTorch's `CrossEntropyLoss(weight, label_smoothing, reduction="none")`.
+
+    Args:
+        logits: of each example and class.
+        target: the true class.
+        class_weights: w; with a mean of 1 over the training cases the loss keeps its size.
+        smoothing: how much of the truth q is spread evenly over all classes, in [0, 1].
+    """
+    truth = optax.smooth_labels(jax.nn.one_hot(target, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits, truth * class_weights[None])

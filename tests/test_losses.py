@@ -1,12 +1,22 @@
 """The terms of the objective against their closed forms."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rubik_jax.errors import UserError
-from rubik_jax.losses import check_reduction, multilabel_loss, permutation_loss, turn_loss
+from rubik_jax.losses import (
+    check_reduction,
+    class_loss,
+    multilabel_loss,
+    permutation_loss,
+    soft_dice_loss,
+    turn_loss,
+    voxel_cross_entropy,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -54,3 +64,79 @@ def test_an_unknown_reduction_is_refused():
     check_reduction("sum")
     with pytest.raises(UserError, match=r"reduction is 'max'.*'mean', 'sum'"):
         check_reduction("max")
+
+
+def masks(classes=3):
+    labels = RNG.integers(-1, classes, (2, 4, 3, 5))
+    logits = RNG.normal(size=(*labels.shape, classes)).astype(np.float32)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    return jnp.asarray(logits), jnp.asarray(labels), shares
+
+
+@pytest.mark.parametrize("smooth", [1.0, 1e-5])
+def test_soft_dice_loss_is_one_minus_the_dice_of_the_counted_voxels(smooth):
+    logits, labels, shares = masks()
+    expected = []
+    for share, label in zip(shares, np.asarray(labels), strict=True):
+        seen = label >= 0
+        dices = [
+            (2 * (p := share[..., k][seen])[t := label[seen] == k].sum() + smooth)
+            / (p.sum() + t.sum() + smooth)
+            for k in (1, 2)
+        ]
+        expected.append(1 - np.mean(dices))
+    loss = jax.jit(functools.partial(soft_dice_loss, smooth=smooth))(logits, labels)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_soft_dice_loss_of_right_wrong_and_absent():
+    labels = jnp.zeros((3, 4, 4, 4), jnp.int32).at[:2, :2].set(1)
+    said = labels.at[1].set(1 - labels[1])
+    sure = 200 * jax.nn.one_hot(said, 2)
+    right, wrong, absent = jax.jit(soft_dice_loss)(sure, labels)
+    np.testing.assert_allclose((right, absent), 0, atol=1e-6)
+    np.testing.assert_allclose(wrong, 1 - 1 / (32 + 32 + 1), rtol=1e-6)
+    made_up = jax.jit(soft_dice_loss)(sure, jnp.zeros_like(labels))
+    np.testing.assert_allclose(made_up, (32 / 33, 32 / 33, 0), rtol=1e-6, atol=1e-6)
+
+
+def test_voxel_cross_entropy_is_a_mean_weighted_by_the_true_class():
+    logits, labels, shares = masks()
+    weights = np.array([0.2, 1.0, 3.0], np.float32)
+    expected = []
+    for share, label in zip(shares, np.asarray(labels), strict=True):
+        seen = label >= 0
+        w = weights[label[seen]]
+        right = np.take_along_axis(share[seen], label[seen][:, None], axis=1)[:, 0]
+        expected.append(-(w * np.log(right)).sum() / w.sum())
+    for scale in (1, 7):
+        loss = jax.jit(voxel_cross_entropy)(logits, labels, jnp.asarray(scale * weights))
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    nothing = jnp.zeros_like(logits)
+    chance = jax.jit(voxel_cross_entropy)(nothing, labels, jnp.asarray(weights))
+    np.testing.assert_allclose(chance, np.log(3), rtol=1e-6)
+
+
+def test_ignored_voxels_pull_on_nothing():
+    logits, labels, _ = masks()
+    labels = labels.at[1].set(-1)  # an example of nothing else, too
+
+    def loss(logits):
+        return soft_dice_loss(logits, labels) + voxel_cross_entropy(logits, labels, jnp.ones(3))
+
+    value, pull = jax.jit(lambda x: jax.vjp(loss, x))(logits)
+    np.testing.assert_array_equal(value[1], 0)
+    (slope,) = jax.jit(lambda: pull(jnp.ones(2)))()
+    pulled = np.abs(slope).max(axis=-1) > 0
+    np.testing.assert_array_equal(pulled, np.asarray(labels) >= 0)
+
+
+def test_class_loss_smooths_and_weighs_each_class():
+    logits = RNG.normal(size=(5, 3)).astype(np.float32)
+    target, weights = RNG.integers(0, 3, 5), np.array([0.5, 1.0, 2.0], np.float32)
+    says = np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+    truth = 0.9 * np.eye(3)[target] + 0.1 / 3
+    loss = class_loss(jnp.asarray(logits), jnp.asarray(target), jnp.asarray(weights), 0.1)
+    np.testing.assert_allclose(loss, -(weights * truth * says).sum(axis=1), rtol=1e-5)
+    plain = class_loss(jnp.asarray(logits), jnp.asarray(target), jnp.ones(3), 0.0)
+    np.testing.assert_allclose(plain, -says[np.arange(5), target], rtol=1e-5)
