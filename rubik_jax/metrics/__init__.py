@@ -1,0 +1,41 @@
+"""What answers are worth: sums on the device, and measures of cases on the host.
+
+`segmentation` and `classification` load when they're asked for, and scipy and scikit-learn with
+them.
+"""
+
+import importlib
+from typing import Any
+
+from rubik_jax.metrics.cases import for_json, mean_over_cases
+from rubik_jax.metrics.sums import (
+    add,
+    balanced_accuracy,
+    confusion,
+    dice_iou,
+    histogram,
+    overlap_scores,
+    overlaps,
+    weighted,
+)
+
+__all__ = [
+    "add",
+    "balanced_accuracy",
+    "classification",
+    "confusion",
+    "dice_iou",
+    "for_json",
+    "histogram",
+    "mean_over_cases",
+    "overlap_scores",
+    "overlaps",
+    "segmentation",
+    "weighted",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("classification", "segmentation"):
+        return importlib.import_module(f"rubik_jax.metrics.{name}")
+    raise AttributeError(f"module 'rubik_jax.metrics' has no attribute {name!r}")

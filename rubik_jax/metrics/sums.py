@@ -1,0 +1,112 @@
+"""Metrics as sums and counts, which add up over batches, devices and hosts without bias."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+
+from rubik_jax.types import Mean, Metrics
+
+OVERLAPS = ("intersection", "truth_voxels", "guess_voxels")
+
+
+def weighted(values: Shaped[Array, "b *rest"], weight: Float[Array, "b"]) -> Mean:
+    """The weighted mean over examples of numbers or truths, after a mean over their other axes."""
+    per_example = values.astype(jnp.float32).reshape(values.shape[0], -1).mean(axis=1)
+    return Mean(jnp.sum(per_example * weight), jnp.sum(weight))
+
+
+def histogram(labels: Int[Array, "b *rest"], classes: int, weight: Float[Array, "b"]) -> Mean:
+    """How often each class occurs, as a mean of shape [classes] that sums to 1.
+
+    Its count is the number of labels, of which an example may have several.
+    """
+    occurs = jax.nn.one_hot(labels, classes).reshape(labels.shape[0], -1, classes)
+    total = jnp.sum(occurs * weight[:, None, None], axis=(0, 1))
+    return Mean(total, jnp.sum(weight) * occurs.shape[1])
+
+
+def add(first: Metrics, second: Metrics) -> Metrics:
+    """The metrics of both sets of examples together."""
+    return jax.tree.map(lambda a, b: a + b, first, second)
+
+
+def overlaps(
+    truth: Int[Array, "b x y z"],
+    guess: Int[Array, "b x y z"],
+    classes: int,
+    weight: Float[Array, "b"],
+) -> Metrics:
+    """What `dice_iou` needs: the voxels of each class in truth, in guess, and in both.
+
+    Args:
+        truth: class of each voxel; one with -1 counts nowhere.
+        guess: class that was answered.
+        classes: how many there are.
+        weight: of each example.
+
+    Returns:
+        Means by the names in `OVERLAPS`, whose totals are voxels of shape [classes] and whose
+        count is the sum of weights. A batch's totals are exact below 2^24 voxels of a class.
+    """
+    true = jax.nn.one_hot(truth, classes)
+    guessed = jax.nn.one_hot(jnp.where(truth < 0, -1, guess), classes)
+
+    def total(voxels: Float[Array, "b x y z k"]) -> Mean:
+        # Not a dot product, which accelerators would round to fewer digits.
+        return Mean(jnp.sum(voxels.sum(axis=(1, 2, 3)) * weight[:, None], axis=0), weight.sum())
+
+    return dict(zip(OVERLAPS, map(total, (true * guessed, true, guessed)), strict=True))
+
+
+def dice_iou(totals: Metrics) -> dict[str, Float[np.ndarray, "k"]]:
+    """Dice and IoU of each class over all voxels together, from the totals of `overlaps`.
+
+    This is the "pseudo" Dice of nnU-Net's log: one number for all windows, not a mean over cases.
+
+    Returns:
+        "dice" and "iou"; see `overlap_scores` for classes that are absent.
+    """
+    return overlap_scores(*(np.asarray(totals[name].total, np.float64) for name in OVERLAPS))
+
+
+def overlap_scores(
+    intersection: Shaped[np.ndarray, "k"],
+    truth: Shaped[np.ndarray, "k"],
+    guess: Shaped[np.ndarray, "k"],
+) -> dict[str, Float[np.ndarray, "k"]]:
+    """Dice 2|A∩B| / (|A|+|B|) and IoU |A∩B| / |A∪B| from sizes.
+
+    A class that's absent from truth and guess has neither (NaN); in one of them alone, both are 0.
+    """
+    with np.errstate(invalid="ignore"):
+        return {
+            "dice": 2 * intersection / (truth + guess),
+            "iou": intersection / (truth + guess - intersection),
+        }
+
+
+def confusion(
+    truth: Int[Array, "b"], guess: Int[Array, "b"], classes: int, weight: Float[Array, "b"]
+) -> Mean:
+    """How often each class (row) was answered with each class (column), shape [classes, classes].
+
+    As a mean it sums to 1; its total counts examples.
+    """
+    true, guessed = jax.nn.one_hot(truth, classes), jax.nn.one_hot(guess, classes)
+    pairs = true[:, :, None] * guessed[:, None, :] * weight[:, None, None]
+    return Mean(pairs.sum(axis=0), weight.sum())
+
+
+def balanced_accuracy(counts: Shaped[np.ndarray, "k k"]) -> float:
+    """The mean over the classes that occur of the share that was answered rightly.
+
+    Args:
+        counts: the total of `confusion`, rows of the truth, columns of the answers.
+
+    Returns:
+        NaN where there's no example at all.
+    """
+    examples = counts.sum(axis=1)
+    there = examples > 0
+    return float(np.mean(np.diag(counts)[there] / examples[there])) if there.any() else np.nan
