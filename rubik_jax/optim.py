@@ -1,9 +1,13 @@
-"""Schedules and optimisers, by optax, from plain values."""
+"""Schedules and optimisers, by optax, from plain values; how much of it reaches the encoder."""
 
+import math
+import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 
 from rubik_jax.errors import UserError
 
@@ -62,11 +66,13 @@ def make_optimiser(
     momentum: float,
     clip: float,
     steps: int,
+    encoder: dict[str, float] | None = None,
     **schedule: Any,
 ) -> optax.GradientTransformation:
     """AdamW or SGD (Nesterov) under a schedule, with clipping by global norm.
 
-    Weight decay is decoupled in both and leaves biases and the gains of norms alone.
+    Weight decay is decoupled in both and leaves biases and the gains of norms alone. Whether
+    there is an `encoder` decides on the shape of the optimiser's state; its numbers don't.
 
     Args:
         name: "adamw" or "sgd".
@@ -74,10 +80,12 @@ def make_optimiser(
         momentum: the first moment's decay (Adam's b1).
         clip: the largest global norm of the gradient; 0 for no clipping.
         steps: steps of the whole run.
+        encoder: "rate", "decay" and "freeze" as `scale_encoder` takes; None where the encoder
+            moves as all else does.
         **schedule: as `make_schedule` takes.
 
     Raises:
-        UserError: an optimiser there isn't, or a schedule that can't be.
+        UserError: an optimiser there isn't, or a schedule or an encoder's share that can't be.
     """
     rates = make_schedule(steps=steps, **schedule)
 
@@ -94,5 +102,81 @@ def make_optimiser(
         optax.clip_by_global_norm(clip) if clip else optax.identity(),
         cores[name],
         optax.add_decayed_weights(weight_decay, mask=kernels),
+        *([] if encoder is None else [scale_encoder(**encoder, steps=steps)]),
         optax.scale_by_learning_rate(rates),
     )
+
+
+def scale_encoder(
+    *, rate: float, decay: float, freeze: int, steps: int
+) -> optax.GradientTransformation:
+    """Multiplies the updates of what's under "encoder", weight decay included, by its share.
+
+    While the encoder is frozen its gradients still are taken, clipped with the rest and gathered
+    in the moments, which so are warm once it moves. Batch statistics are no parameters: they
+    follow the data from the first step.
+
+    Args:
+        rate: the encoder's learning rate, as a multiple of that of all else; 0 holds it for good.
+        decay: by how much less each stage moves than the one above, as in layer-wise decay
+            (Clark et al., 2020, ELECTRA; Bao et al., 2022, BEiT): see `encoder_shares`.
+        freeze: steps during which the encoder stands still.
+        steps: steps of the whole run.
+
+    Raises:
+        UserError: numbers beyond their range.
+        ValueError: of `init`, where the parameters have no "encoder".
+    """
+    if not 0 <= rate < math.inf:
+        raise UserError(f"config.optim.encoder.rate is {rate}; expected 0 or more")
+    if not 0 < decay <= 1:
+        raise UserError(
+            f"config.optim.encoder.decay is {decay}; expected more than 0 and at most 1, which "
+            "is none"
+        )
+    if not 0 <= freeze < steps:
+        raise UserError(
+            f"config.optim.encoder.freeze is {freeze}; expected 0 or more and fewer than "
+            f"config.steps ({steps}); config.optim.encoder.rate=0 freezes for the whole run"
+        )
+
+    def init(params: PyTree) -> optax.ScaleByScheduleState:
+        if "encoder" not in params:
+            raise ValueError(f"no 'encoder' among the parameters of {sorted(params)}")
+        return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None):
+        del params
+
+        def scale(update, share):
+            return jnp.where(state.count >= freeze, update * share, jnp.zeros_like(update))
+
+        shares = encoder_shares(updates["encoder"], rate=rate, decay=decay)
+        scaled = updates | {"encoder": jax.tree.map(scale, updates["encoder"], shares)}
+        return scaled, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
+
+
+def encoder_shares(encoder: dict[str, PyTree], *, rate: float, decay: float) -> dict[str, PyTree]:
+    """What each parameter of an encoder moves by: rate * decay ** (S - 1 - s) in stage s of S.
+
+    So the deepest stage, whose features are the most particular to the game, moves most. What
+    feeds the first stage, a ResNet's stem, moves as that stage does.
+
+    Args:
+        encoder: parameters by layer; a layer of stage s is called "stage{s}_...".
+        rate: of the deepest stage.
+        decay: from a stage to the one below.
+
+    Returns:
+        A number for each parameter.
+    """
+    found = {layer: re.match(r"stage(\d+)_", layer) for layer in encoder}
+    stages = {layer: int(match[1]) if match else 0 for layer, match in found.items()}
+    deepest = max(stages.values())
+    shares = {layer: rate * decay ** (deepest - stage) for layer, stage in stages.items()}
+    return {
+        layer: jax.tree.map(lambda _: shares[layer], part)  # noqa: B023
+        for layer, part in encoder.items()
+    }
