@@ -17,7 +17,7 @@ ROOMS = (
     "errors types",
     "proxy",
     "models",
-    "losses metrics",
+    "losses metrics augment",
     "data",
     "tasks",
     "optim transfer inference report",
