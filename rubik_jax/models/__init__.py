@@ -5,14 +5,28 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from rubik_jax.errors import UserError
+from rubik_jax.models.classifier import Classifier
 from rubik_jax.models.layers import CUBES, DTYPES, NORMS
 from rubik_jax.models.resnet3d import ResNet3D
+from rubik_jax.models.segmenter import DUCDecoder, Segmenter, UNetDecoder
 from rubik_jax.models.siamese import SiameseOctad
 from rubik_jax.models.vgg3d import VGG3D
 
 ENCODERS = {"vgg": VGG3D, "resnet": ResNet3D}
+DECODERS = {"unet": UNetDecoder, "duc": DUCDecoder}
 
-__all__ = ["CUBES", "ENCODERS", "VGG3D", "ResNet3D", "SiameseOctad", "make_encoder"]
+__all__ = [
+    "CUBES",
+    "DECODERS",
+    "ENCODERS",
+    "VGG3D",
+    "Classifier",
+    "ResNet3D",
+    "Segmenter",
+    "SiameseOctad",
+    "make_decoder",
+    "make_encoder",
+]
 
 
 def make_encoder(
@@ -67,4 +81,49 @@ def make_encoder(
         norm=norm,
         dtype=dtype,
         axes=tuple(axes),
+    )
+
+
+def make_decoder(
+    name: str,
+    *,
+    classes: int,
+    strides: Sequence[Sequence[int]],
+    convs: int,
+    width: int,
+    norm: str,
+    dtype: str,
+    axes: Sequence[str] = (),
+) -> nn.Module:
+    """Builds a decoder for an encoder of these strides.
+
+    Args:
+        name: one of `DECODERS`.
+        classes: logits per voxel.
+        strides: of the encoder, per stage along x, y, z.
+        convs: convolutions of each stage on the way up (U-Net), or on the last features (DUC).
+        width: their channels with DUC; 0 for those of the features they stand on, as a U-Net has.
+        norm: "group", "batch" or "none".
+        dtype: "float32" or "bfloat16".
+        axes: mapped axes that share batch statistics.
+
+    Raises:
+        UserError: a name there isn't, or numbers that can't be.
+    """
+    if name not in DECODERS:
+        raise UserError(f"config.model.head is {name!r}; expected one of {list(DECODERS)}")
+    if convs < (1 if name == "unet" else 0) or width < 0 or (name == "unet" and width):
+        raise UserError(
+            f"config.model.convs is {convs} and config.model.width is {width}; expected at least 1 "
+            "convolution and width 0 for a U-Net, 0 or more of each for DUC"
+        )
+    options = {"width": width} if name == "duc" else {}
+    return DECODERS[name](
+        classes=classes,
+        strides=tuple(tuple(stride) for stride in strides),
+        convs=convs,
+        norm=norm,
+        dtype=dtype,
+        axes=tuple(axes),
+        **options,
     )

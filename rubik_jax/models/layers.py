@@ -1,6 +1,7 @@
 """The few layers that every network here is made of: convolution, normalisation, pooling."""
 
 import functools
+import math
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -154,3 +155,45 @@ def max_pool(x: Float[Array, "b x y z c"], strides: Triple) -> Float[Array, "b u
             x = lax.slice_in_dim(x, 0, whole * stride, axis=axis)
             x = x.reshape(*x.shape[:axis], whole, stride, *x.shape[axis + 1 :]).max(axis + 1)
     return x
+
+
+def pixel_shuffle(x: Float[Array, "b x y z f"], strides: Triple) -> Float[Array, "b u v w c"]:
+    """Spreads channels over space: [b, x, y, z, i * j * k * c] to [b, x * i, y * j, z * k, c].
+
+    Channel ((p * j + q) * k + r) * c + d of a voxel becomes channel d of its part (p, q, r).
+    """
+    i, j, k = strides
+    batch, *size, features = x.shape
+    channels = features // (i * j * k)
+    x = x.reshape(batch, *size, i, j, k, channels).transpose(0, 1, 4, 2, 5, 3, 6, 7)
+    return x.reshape(batch, size[0] * i, size[1] * j, size[2] * k, channels)
+
+
+class Upsample(nn.Module):
+    """A linear layer and a pixel shuffle; a transposed convolution whose kernel is its stride.
+
+    It starts with the same weights for all parts of a voxel, hence without a checkerboard (Aitken
+    et al., 2017).
+
+    Attributes:
+        features: output channels.
+        strides: by how much along x, y, z.
+        dtype: what is computed in; parameters are float32.
+    """
+
+    features: int
+    strides: Triple
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b u v w f"]:
+        parts = math.prod(self.strides)
+
+        def alike(key, shape, dtype=jnp.float32) -> Array:
+            one = nn.initializers.lecun_normal()(key, (shape[0], self.features), dtype)
+            return jnp.tile(one, (1, parts))
+
+        dense = nn.Dense(
+            parts * self.features, dtype=DTYPES[self.dtype], kernel_init=alike, name="dense"
+        )
+        return pixel_shuffle(dense(x), self.strides)
