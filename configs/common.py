@@ -59,7 +59,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.optim.clip = 1.0  # largest global norm of the gradient; 0 for none
 
     c.data = ConfigDict()
-    c.data.source = "folder"  # or msd, phantom
+    c.data.source = "folder"  # or brats, medmnist3d, msd, phantom
     c.data.path = config_dict.placeholder(str)
     c.data.modalities = ("**/*.nii.gz",)  # folder: a glob for each, relative to the path
     c.data.masks = ""  # folder: a glob for the masks
@@ -76,6 +76,9 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.split.test = 0.2  # share of the cases, never trained on
     c.data.split.validation = 0.1  # share of the rest, chooses the best checkpoint
     c.data.split.seed = 0
+    c.data.split.folds = 0  # cross-validation: how many folds, instead of a share for test
+    c.data.split.fold = 0  # which of them is held out, from 0
+    c.data.split.file = ""  # a file that says which case is in which part (docs/data.md)
 
     c.every = ConfigDict()
     c.every.log = max(1, steps // 50)
@@ -84,4 +87,78 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
 
     c.evaluate = ConfigDict()
     c.evaluate.repeats = 8  # windows of each held-out case
+    return c
+
+
+def encoder(
+    *,
+    name: str,
+    widths: tuple[int, ...],
+    convs: tuple[int, ...],
+    strides: tuple[tuple[int, int, int], ...],
+    dtype: str,
+) -> ConfigDict:
+    """The knobs of an encoder; a run that starts from another must have the same."""
+    c = ConfigDict()
+    c.name = choose("net", name, {"vgg": "vgg", "resnet": "resnet"})
+    c.widths = widths  # channels of each stage
+    c.convs = convs  # convolutions (vgg) or residual blocks (resnet) of each stage
+    c.strides = strides  # pooling before each stage, along x, y, z
+    c.norm = "group"  # or batch, none
+    c.dtype = dtype  # or bfloat16, float32: what is computed in
+    return c
+
+
+def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
+    """Adds the knobs of what is trained on labels, from another run's encoder or from scratch."""
+    c.init_from = config_dict.placeholder(str)  # the run to start from; without one, from scratch
+    c.transfer = ConfigDict()
+    c.transfer.checkpoint = "best"  # or latest
+    c.transfer.channels = "adapt"  # or refuse: another number of modalities
+    c.transfer.partial = ()  # parts of the encoder, e.g. stage2, that may stay new
+    c.transfer.unused = ()  # parts of that run's encoder that may be left behind
+
+    c.window = window  # voxels along x, y, z of what a step takes of a volume
+
+    c.optim.encoder = ConfigDict()
+    c.optim.encoder.rate = 1.0  # its learning rate, as a multiple of the others'
+    c.optim.encoder.decay = 1.0  # from each stage to the one before it, further
+    c.optim.encoder.freeze = 0  # steps during which it doesn't move
+
+    c.data.pad = "edge"  # or refuse: volumes smaller than the window
+    c.data.labelled = "all"  # training cases whose labels are used: a number (8) or a share (10%)
+    c.data.foreground = 0.0  # share of the windows that must hold a labelled voxel
+    c.data.split.seen = ()  # test cases that the other run may have seen; ("*",) for any
+
+    c.augment = ConfigDict()
+    c.augment.flip = (False, False, False)  # along x, y, z, where anatomy allows it
+    c.augment.affine = 0.5  # probability of rotation, scaling and shift
+    c.augment.rotate = 10.0  # degrees about each axis at most
+    c.augment.scale = 0.1  # relative at most
+    c.augment.shift = 2.0  # voxels along each axis at most
+    c.augment.intensity = 0.5  # probability of gain, offset, gamma
+    c.augment.gain = 0.2  # relative at most
+    c.augment.offset = 0.1  # of the range of intensities at most
+    c.augment.gamma = 0.3  # of its logarithm at most
+    c.augment.noise = 0.05  # standard deviation at most, of the range of intensities
+    c.augment.blur = 0.5  # sigma at most, in voxels
+
+    c.inference = ConfigDict()
+    c.inference.overlap = 0.5  # of neighbouring windows
+    c.inference.batch_size = 4  # windows at a time
+    c.inference.mirror = ()  # axes (0, 1, 2) over whose flips answers are averaged
+    c.inference.probabilities = False  # True: predict writes them as well
+
+
+def miniature(c: ConfigDict) -> ConfigDict:
+    """The same run in miniature: seconds instead of minutes."""
+    c.steps, c.batch_size = 4, 4
+    c.every.log, c.every.evaluate, c.every.checkpoint = 1, 2, 2
+    c.optim.warmup = c.get_ref("steps") // 4
+    c.model.encoder.widths = tuple(8 for _ in c.model.encoder.widths)
+    c.model.encoder.convs = tuple(1 for _ in c.model.encoder.convs)
+    c.data.count = 8
+    if c.data.source == "phantom":
+        c.data.path += "_debug"  # a cohort of its own, since a folder holds one
+    c.evaluate.repeats = 1
     return c

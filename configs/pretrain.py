@@ -84,6 +84,17 @@ COHORTS = {
             "modalities": tuple(f"**/*_{m}.nii.gz" for m in ("t1", "t1ce", "t2", "flair")),
         },
     ),
+    # MedMNIST3D's adrenal glands, 28x28x28.
+    "adrenal": Cohort(
+        window=(28, 28, 28),
+        gap=(4, 4, 4),
+        widths=(16, 32, 64),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        steps=1500,
+        batch_size=16,
+        dtype="float32",
+        data={"source": "medmnist3d", "path": common.real_data("medmnist3d/adrenalmnist3d.npz")},
+    ),
     "folder": Cohort(
         window=(68, 68, 68),
         gap=(4, 4, 4),
@@ -131,17 +142,24 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.loss.reduction = "sum"  # or mean: of rotation and masking loss over the cubes
 
     c.model = ConfigDict()
-    c.model.encoder = ConfigDict()
-    c.model.encoder.name = common.choose("net", arg.net, {"vgg": "vgg", "resnet": "resnet"})
-    c.model.encoder.widths = cohort.widths  # channels of each stage
-    c.model.encoder.convs = (1, *(2 for _ in cohort.widths[1:]))  # convolutions of each stage
-    c.model.encoder.strides = cohort.strides  # pooling before each stage, along x, y, z
-    c.model.encoder.norm = "group"  # or batch, none
-    c.model.encoder.dtype = cohort.dtype  # or bfloat16, float32: what is computed in
+    c.model.encoder = common.encoder(
+        name=arg.net,
+        widths=cohort.widths,
+        convs=convs(cohort.widths),
+        strides=cohort.strides,
+        dtype=cohort.dtype,
+    )
     c.model.projection = 64  # length of a cube's vector
     c.model.heads = arg.heads  # tied: weights shared by the places; or joint, the paper's
     c.model.hidden = 256 if joint else 0  # joint: width of the order head's hidden layer
-    return _debug(c) if arg.debug else c
+    if arg.debug:
+        c.model.projection = 16
+    return common.miniature(c) if arg.debug else c
+
+
+def convs(widths: tuple[int, ...]) -> tuple[int, ...]:
+    """Convolutions of each stage: one at full resolution, where they cost most, then two."""
+    return (1, *(2 for _ in widths[1:]))
 
 
 def _counts(grid: str) -> tuple[int, int, int]:
@@ -152,18 +170,3 @@ def _counts(grid: str) -> tuple[int, int, int]:
     if min(counts) < 1 or max(counts) > 9:
         raise ValueError(f"grid is {grid!r}; expected 1 to 9 cubes along each axis")
     return counts
-
-
-def _debug(c: ConfigDict) -> ConfigDict:
-    """The same run in miniature: seconds instead of minutes."""
-    c.steps, c.batch_size = 4, 4
-    c.every.log, c.every.evaluate, c.every.checkpoint = 1, 2, 2
-    c.optim.warmup = c.get_ref("steps") // 4
-    c.model.encoder.widths = tuple(8 for _ in c.model.encoder.widths)
-    c.model.encoder.convs = tuple(1 for _ in c.model.encoder.convs)
-    c.model.projection = 16
-    c.data.count = 8
-    if c.data.source == "phantom":
-        c.data.path += "_debug"  # a cohort of its own, since a folder holds one
-    c.evaluate.repeats = 1
-    return c

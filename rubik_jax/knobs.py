@@ -7,13 +7,16 @@ from rubik_jax.errors import UserError
 from rubik_jax.workdir import flat
 
 MANY = 2**31 - 1
-RANGES = {  # from the least to the most
+RANGES = {  # from the least to the most, of the knobs that a task has
     "seed": (0, MANY),
     "steps": (1, MANY),
     "batch_size": (1, MANY),
     "accumulate": (1, MANY),
     "steps_per_call": (1, MANY),
     "optim.rate": (0, math.inf),
+    "optim.encoder.rate": (0, math.inf),
+    "optim.encoder.decay": (0, 1),
+    "optim.encoder.freeze": (0, MANY),
     "optim.clip": (0, math.inf),
     "optim.final": (0, 1),
     "optim.momentum": (0, 1),
@@ -21,7 +24,13 @@ RANGES = {  # from the least to the most
     "data.count": (1, MANY),
     "data.workers": (0, 1024),
     "data.split.seed": (0, MANY),
+    "data.split.folds": (0, MANY),
+    "data.split.fold": (0, MANY),
+    "data.foreground": (0, 1),
     "evaluate.repeats": (1, MANY),
+    "inference.batch_size": (1, MANY),
+    "loss.cross_entropy": (0, math.inf),
+    "loss.dice": (0, math.inf),
     "loss.alpha": (0, math.inf),
     "loss.beta": (0, math.inf),
     "loss.gamma": (0, math.inf),
@@ -52,7 +61,7 @@ def check(given: dict[str, Any], shipped: dict[str, Any], task: str) -> None:
                 f"config.{name} is {value!r}; expected a value of the kind of {known[name]!r}"
             )
     for name, (least, most) in RANGES.items():
-        if not least <= given[name] <= most:
+        if name in given and not least <= given[name] <= most:
             raise UserError(f"config.{name} is {given[name]}; expected {least} to {most}")
 
 
@@ -61,7 +70,12 @@ def alike(value: Any, like: Any) -> bool:
     if value is None or like is None:  # a path that is not set
         return all(each is None or isinstance(each, str) for each in (value, like))
     if isinstance(like, tuple | list):
-        return isinstance(value, tuple | list) and all(alike(each, like[0]) for each in value)
+        # An empty one is shipped for names or for numbers; what takes it checks which.
+        return isinstance(value, tuple | list) and (
+            all(alike(each, like[0]) for each in value)
+            if like
+            else len({isinstance(each, str) for each in value}) < 2
+        )
     if isinstance(like, float):
         return type(value) in (int, float) and math.isfinite(value)
     return type(value) is type(like)

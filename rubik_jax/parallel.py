@@ -88,3 +88,25 @@ def mapped_evaluation(evaluate: Callable[..., Any]) -> Callable[..., Any]:
         return jax.lax.psum(evaluate(*arguments), DEVICES)
 
     return jax.pmap(summed, axis_name=DEVICES)
+
+
+def mapped_response(respond: Callable[..., Any], variables: PyTree) -> Callable[..., Any]:
+    """A network's answers to windows of the host, worked off by all devices.
+
+    Args:
+        respond: (variables, windows) -> answers, of one device.
+        variables: of the network, one copy.
+
+    Returns:
+        windows [b, ...] -> answers [b, ...], both NumPy arrays. A batch that the devices can't
+        share evenly is filled up with copies of its last window, whose answers are cut off.
+    """
+    mapped, held = jax.pmap(respond, axis_name=DEVICES), replicate(variables)
+
+    def forward(windows: np.ndarray) -> np.ndarray:
+        lack = -len(windows) % count()
+        full = np.concatenate([windows, np.repeat(windows[-1:], lack, axis=0)])
+        answers = jax.device_get(mapped(held, shard(full)))
+        return answers.reshape(-1, *answers.shape[2:])[: len(windows)]
+
+    return forward

@@ -1,18 +1,19 @@
 """Predictions for whole cases, as files: a mask on the grid of each scan, or a table of classes."""
 
-import csv
-import io
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rubik_jax import inference
-from rubik_jax.data import store, volumes, writing
+from rubik_jax.data import npz, store, volumes, writing
 from rubik_jax.data.cases import Case
 from rubik_jax.errors import UserError
+from rubik_jax.report import tables
 
+PREDICTIONS = "predictions.csv"
 Progress = Callable[[Iterable, int], Iterable]
 
 
@@ -131,7 +132,7 @@ def predict_classes(
     """
     _make(output)
 
-    def row(case: Case) -> list[str]:
+    def row(case: Case) -> dict[str, Any]:
         found = inference.classify(
             forward,
             _scaled(case, intensity),
@@ -140,22 +141,23 @@ def predict_classes(
             batch_size=batch_size,
             mirror=mirror,
         )
-        return [case.name, classes[int(found.argmax())], *(f"{p:.6f}" for p in found)]
+        answer = {"case": case.name, "class": classes[int(found.argmax())]}
+        return answer | {f"p_{name}": float(p) for name, p in zip(classes, found, strict=True)}
 
-    done = map(row, cases)
-    rows = list(progress(done, len(cases)) if progress else done)
-    path, text = output / "predictions.csv", io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerows([["case", "class", *(f"p_{name}" for name in classes)], *rows])
-    with writing.replacing(path) as file:
-        file.write(text.getvalue().encode())
+    try:
+        done = map(row, cases)
+        rows = list(progress(done, len(cases)) if progress else done)
+    finally:
+        npz.forget()
+    path = output / PREDICTIONS
+    tables.write(path, rows)
     return path
 
 
 def _scaled(case: Case, intensity: dict) -> np.ndarray:
     """The volume [x, y, z, c] as the store prepares it for training."""
     try:
-        volume = volumes.read(case.images, channels=case.channels)
+        volume = volumes.read(case.images, channels=case.channels, row=case.row)
     except UserError as error:
         raise UserError(f"case {case.name!r} cannot be read: {error}") from error
     return volumes.scale(volume.array, **intensity).astype(store.DTYPE)

@@ -9,7 +9,6 @@ import optax
 from jax import lax
 from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree, Shaped
 
-from rubik_jax.proxy import random_corner
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
 
 # Streams of randomness beside those of the steps 0, 1, 2, ...
@@ -48,9 +47,16 @@ def example_keys(key: PRNGKeyArray, index: Int[Array, "b"]) -> Key[Array, "b"]:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
 
 
-def make_state(task: Task, optimiser: optax.GradientTransformation, seed: int) -> State:
-    """The state before the first step."""
+def make_state(
+    task: Task,
+    optimiser: optax.GradientTransformation,
+    seed: int,
+    start: Callable[[PyTree], PyTree] | None = None,
+) -> State:
+    """The state before the first step; `start` changes the variables before the optimiser's are."""
     variables = jax.jit(task.init)(stream(seed, INIT))
+    if start is not None:
+        variables = start(variables)
     params = variables["params"]
     opt_state = optimiser.init(params)
     return State(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)
@@ -65,6 +71,7 @@ def make_step(
     accumulate: int,
     steps_per_call: int,
     unroll: bool,
+    foreground: float = 0.0,
 ) -> Callable[[State, Any, Any], tuple[State, Metrics]]:
     """Builds `step(state, batches, resident) -> (state, metrics)` for one device.
 
@@ -80,6 +87,7 @@ def make_step(
         accumulate: in how many parts they're worked off, one after another.
         steps_per_call: how many steps one call takes.
         unroll: whether to compile the loops over steps and parts as that many copies.
+        foreground: the share of resident windows that must hold a labelled voxel.
 
     Returns:
         The step. Its metrics are sums over all devices, with a leading axis of steps.
@@ -95,8 +103,8 @@ def make_step(
         if batch is None:
             pairs = jax.vmap(jax.random.split)(keys)
             keys, places = pairs[:, 0], pairs[:, 1]
-            draw = jax.vmap(draw_window, (0, None, None))
-            batch = {"window": draw(places, resident, task.window), "index": index}
+            draw = jax.vmap(draw_example, (0, None, None, None))
+            batch = draw(places, resident, task.window, foreground) | {"index": index}
         grads, stats, metrics = gradients(state, batch, keys)
         grads, stats = lax.pmean((grads, stats), DEVICES)
         metrics = lax.psum(metrics, DEVICES)
@@ -150,13 +158,32 @@ def _loop(body: Callable, carry: Any, inputs: PyTree, length: int, unroll: bool)
     return carry, jax.tree.map(lambda *each: jnp.stack(each), *outputs)
 
 
-def draw_window(
-    key: PRNGKeyArray, resident: dict[str, Array], window: tuple[int, int, int]
-) -> Shaped[Array, "x y z c"]:
-    """A window at a random place of a random case of this device's share of the cohort."""
-    case_key, place_key = jax.random.split(key)
+def draw_example(
+    key: PRNGKeyArray,
+    resident: dict[str, Array],
+    window: tuple[int, int, int],
+    foreground: float,
+) -> dict[str, Shaped[Array, "..."]]:
+    """A window at a random place of a random case of this device's share, with its answers.
+
+    With the chance `foreground` it holds a labelled voxel, as `data.loader.draw` has it.
+    """
+    case_key, place_key, labelled_key, chance_key = jax.random.split(key, 4)
     case = jax.random.randint(case_key, (), 0, resident["count"])
-    corner = random_corner(place_key, resident["sizes"][case], window)
-    volumes = resident["volumes"]
-    sizes = (1, *window, volumes.shape[-1])
-    return lax.dynamic_slice(volumes, (case, *corner, 0), sizes)[0]
+    free = resident["sizes"][case] - jnp.array(window)
+    least, most = jnp.zeros_like(free), free
+    if foreground and "places" in resident:
+        places = resident["places"][case]
+        place = places[jax.random.randint(labelled_key, (), 0, len(places))]
+        held = resident["labelled"][case] & jax.random.bernoulli(chance_key, foreground)
+        least = jnp.where(held, jnp.clip(place - jnp.array(window) + 1, 0, free), least)
+        most = jnp.where(held, jnp.clip(place, 0, free), most)
+    corner = jax.random.randint(place_key, (3,), least, most + 1)
+
+    def cut(volumes: Array) -> Array:
+        rest = volumes.shape[4:]
+        start = (case, *corner, *(0 for _ in rest))
+        return lax.dynamic_slice(volumes, start, (1, *window, *rest))[0]
+
+    drawn = {name: cut(resident[name]) for name in ("window", "label") if name in resident}
+    return drawn | ({"target": resident["target"][case]} if "target" in resident else {})

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from jaxtyping import PyTree
 
 from rubik_jax import parallel
 from rubik_jax.checkpoints import Checkpoints
@@ -22,6 +23,9 @@ from rubik_jax.types import Metrics, Task
 
 Batches = Iterable[dict[str, np.ndarray]]
 
+Start = Callable[[PyTree], PyTree]
+"""What puts the weights of another run into freshly made variables."""
+
 
 class Data(NamedTuple):
     """Where a run's examples come from.
@@ -30,11 +34,13 @@ class Data(NamedTuple):
         training: step -> endless batches from that step on; not used where there is `resident`.
         resident: the training cohort for the devices, with a leading axis of devices, or None.
         validation: makes the batches that `best` is chosen on; None where nothing is held out.
+        foreground: the share of resident windows that must hold a labelled voxel.
     """
 
     training: Callable[[int], Iterator[dict[str, np.ndarray]]]
     resident: dict[str, np.ndarray] | None
     validation: Callable[[], Batches] | None
+    foreground: float = 0.0
 
 
 class Pace(NamedTuple):
@@ -96,8 +102,11 @@ def fit(
     description: dict[str, Any],
     pace: Pace,
     seed: int,
+    start: Start | None = None,
 ) -> None:
     """Trains up to `pace.steps`, from the latest checkpoint of `workdir` where it holds one.
+
+    Where the weights come from, in this order: that checkpoint, `start`, the seed.
 
     Resumed, a run does bit for bit what it would have done uninterrupted: all that is random
     comes from the seed and the step, and records and checkpoints fall on the same steps.
@@ -110,6 +119,7 @@ def fit(
         description: what each checkpoint says of itself, beside its step and accuracies.
         pace: how many steps and examples, and how often to log, to evaluate and to save.
         seed: of all that is random.
+        start: puts other weights in, before the optimiser is built; None keeps those of the seed.
 
     Raises:
         DivergedError: loss or gradient became NaN or infinite.
@@ -120,46 +130,85 @@ def fit(
     first = checkpoints.step("latest") or 0
     records = Records(workdir, first)
     try:
-        state = make_state(task, optimiser, seed)
+        state = make_state(task, optimiser, seed, None if first else start)
         say(estimate.parameters(state.params))
         if first:
             state = checkpoints.restore("latest", state)
             say(f"resumed from step {first} of {pace.steps}")
         if first < pace.steps:
-            step = make_step(
-                task,
-                optimiser,
-                seed=seed,
-                per_device=parallel.per_device(pace.batch_size, pace.accumulate),
-                accumulate=pace.accumulate,
-                steps_per_call=pace.steps_per_call,
-                unroll=parallel.on_cpu(),
-            )
             keeper = _Keeper(task, data, workdir, checkpoints, records, description, pace, seed)
-            _go(step, state, first, data, pace, keeper)
+            step, state = _compiled(task, optimiser, state, first, data, pace, seed)
+            _go(step, state, first, pace, keeper)
     finally:
         checkpoints.close()
         records.close()
 
 
-def _go(step_fn: Callable, state: State, first: int, data: Data, pace: Pace, keeper) -> None:
-    """The loop: takes steps, and hands the keeper the metrics of one after the next has begun."""
+def rehearse(
+    task: Task,
+    optimiser: optax.GradientTransformation,
+    data: Data,
+    *,
+    pace: Pace,
+    seed: int,
+    start: Start | None = None,
+) -> None:
+    """Says what `fit` would take of memory and time, by a few steps whose outcome is forgotten."""
+    pace.check()
+    state = make_state(task, optimiser, seed, start)
+    say(estimate.parameters(state.params))
+    step, state = _compiled(task, optimiser, state, 0, data, pace, seed)
+    calls = 3
+    for call in range(calls + 1):  # the first one is slower
+        state, metrics = step(state)
+        jax.block_until_ready(metrics)
+        if call == 0:
+            begun = time.monotonic()
+    seconds = (time.monotonic() - begun) / calls / pace.steps_per_call
+    say(
+        f"{seconds:.2g} s a step: about {clock(seconds * pace.steps)} for {pace.steps} steps, "
+        "evaluation apart"
+    )
+
+
+def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace, seed: int):
+    """A function that takes the next call's steps, compiled; and the state that it starts with."""
     stride = pace.steps_per_call
+    step = make_step(
+        task,
+        optimiser,
+        seed=seed,
+        per_device=parallel.per_device(pace.batch_size, pace.accumulate),
+        accumulate=pace.accumulate,
+        steps_per_call=stride,
+        unroll=parallel.on_cpu(),
+        foreground=data.foreground,
+    )
     state = parallel.replicate(state)
     resident = None if data.resident is None else parallel.spread(data.resident)
     calls = _calls(data, first, stride)
-    batches = next(calls)
+    ahead = [next(calls)]
     begun = time.monotonic()
-    step = parallel.mapped_step(step_fn, state, batches, resident)
+    compiled = parallel.mapped_step(step, state, ahead[0], resident)
     copies = stride if parallel.on_cpu() else 1
-    say(estimate.compiled(step, copies, time.monotonic() - begun))
+    say(estimate.compiled(compiled, copies, time.monotonic() - begun))
 
+    def take(state: State) -> tuple[State, Metrics]:
+        after = compiled(state, ahead.pop(), resident)
+        ahead.append(next(calls))  # while the device works
+        return after
+
+    return take, state
+
+
+def _go(step: Callable, state: State, first: int, pace: Pace, keeper) -> None:
+    """The loop: takes steps, and hands the keeper the metrics of one after the next has begun."""
+    stride = pace.steps_per_call
     pending = None
     keeper.restart_clock()
     with Steps(pace.steps, first) as bar:
         for now in range(first + stride, pace.steps + 1, stride):
-            state, metrics = step(state, batches, resident)
-            batches = next(calls) if now < pace.steps else None
+            state, metrics = step(state)
             if pending is not None:
                 keeper.collect(*pending)
             pending = now, metrics
@@ -218,7 +267,7 @@ class _Keeper:
         self.totals = None
         self.restart_clock()
         fast = "  ".join(f"{rate:.1f} {unit}/s" for unit, rate in rates.items())
-        return f"loss {numbers['loss']:.3f}  {show(numbers)}  {fast}"
+        return f"loss {numbers['loss']:.3f}  {self.task.show(numbers)}  {fast}"
 
     def stop(self, step: int, state: State) -> None:
         """Evaluates and saves, as is due."""
@@ -229,7 +278,7 @@ class _Keeper:
             totals = self.evaluate(state.variables, self.validation())
             self.numbers = self.task.summarise(totals)
             self.records.write("validation", step, self.numbers)
-            say(f"step {step}: validation {show(self.numbers)}")
+            say(f"step {step}: validation {self.task.show(self.numbers)}")
             self.show_page(step)
             score = self.task.score(self.numbers)
             if self.best is None or score > self.best:
@@ -260,16 +309,6 @@ class _Keeper:
             "config.optim.rate, a longer config.optim.warmup, config.optim.clip=1.0 or "
             "config.model.encoder.dtype=float32"
         )
-
-
-def show(numbers: dict[str, float]) -> str:
-    """Accuracies in a line, each beside chance where that's known."""
-    parts = []
-    for name in [n.removesuffix("_accuracy") for n in numbers if n.endswith("_accuracy")]:
-        chance = numbers.get(f"{name}_chance")
-        beside = "" if chance is None else f" (chance {chance:.1%})"
-        parts.append(f"{name} {numbers[f'{name}_accuracy']:.1%}{beside}")
-    return ", ".join(parts)
 
 
 def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:

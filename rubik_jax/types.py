@@ -42,11 +42,14 @@ class Task(NamedTuple):
         evaluate: (variables, batch, keys) -> metrics, of examples weighted by `batch["weight"]`.
         probes: like `evaluate`, on inputs that should change the answer, by name.
         summarise: totals over a whole part of the cohort -> plain numbers, in order of interest.
+        show: plain numbers, of training or evaluation -> a line for people.
         score: plain numbers -> the one number that `best` goes by; larger is better.
         diagnose: plain numbers, and those of the probes by name where there are any -> sentences
             on what looks unhealthy, with what to try.
         picture: (variables, window, key) -> arrays by name, one example and what is made of it,
-            for `report.figures` to draw.
+            for `report.puzzle` to draw; None where cases are drawn instead.
+        respond: (variables, windows [b, x, y, z, c]) -> probabilities, [b, x, y, z, k] or [b, k],
+            for `inference`; None where nobody asks for predictions.
         window: the voxels along x, y, z that a step takes of a volume.
         channels: modalities of a volume.
         units: how many of what the task works on make one example, for rates, e.g. {"cubes": 8}.
@@ -59,8 +62,10 @@ class Task(NamedTuple):
     probes: dict[str, Callable[..., Metrics]]
     summarise: Callable[[Metrics], dict[str, float]]
     score: Callable[[dict[str, float]], float]
+    show: Callable[[dict[str, float]], str]
     diagnose: Callable[..., list[str]]
-    picture: Callable[..., dict[str, Array]]
+    picture: Callable[..., dict[str, Array]] | None
+    respond: Callable[..., Array] | None
     window: tuple[int, int, int]
     channels: int
     units: dict[str, int]

@@ -23,7 +23,8 @@ ROOMS = (
     "optim transfer inference report",
     "step parallel",
     "checkpoints workdir knobs",
-    "evaluate train predict export",
+    "evaluate judge train predict export",
+    "modes",
     "main",
 )
 FLOORS = {room: floor for floor, line in enumerate(ROOMS) for room in line.split()}
@@ -109,7 +110,7 @@ def device_imports(sources: Sources) -> Iterator[str]:
 
 def command_lines(sources: Sources) -> Iterator[str]:
     for module, source in sources.items():
-        if module == "rubik_jax.main" or within(module, "configs"):
+        if within(module, "rubik_jax.main", "rubik_jax.modes", "configs"):
             continue
         for name in imported(source):
             if within(name, "absl.flags", "absl.app", "ml_collections", "sys.argv", "argparse"):

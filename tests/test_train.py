@@ -74,9 +74,9 @@ def optimiser(pace: Pace, name: str):
     )
 
 
-def volumes(count: int = 5) -> list[np.ndarray]:
+def volumes(count: int = 5) -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
-    return [rng.random((12 + i % 2, 14, 6, 1)).astype(np.float16) for i in range(count)]
+    return [{"window": rng.random((12 + i % 2, 14, 6, 1)).astype(np.float16)} for i in range(count)]
 
 
 class CrashError(Exception):

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 import grain
 import numpy as np
 
+from rubik_jax.data.examples import Example
 from rubik_jax.errors import UserError
+
+IGNORED = -1  # the label of voxels that no mask covers
 
 # More than anyone trains for. Grain's endless repetition has a length that a batch size of one
 # can't divide without an overflow.
@@ -52,28 +55,27 @@ def padded(volume: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
 
     What fits already is returned as it is, unread.
     """
-    lack = [max(0, need - have) for have, need in zip(volume.shape[:3], window, strict=True)]
-    if not any(lack):
-        return volume
-    return np.pad(volume, [*((n // 2, n - n // 2) for n in lack), (0, 0)], mode="edge")
+    lack = _lack(volume.shape, window)
+    return np.pad(volume, [*lack, (0, 0)], mode="edge") if np.any(lack) else volume
 
 
 def crop(
     volume: np.ndarray, corner: tuple[int, int, int], window: tuple[int, int, int]
 ) -> np.ndarray:
-    """The window [x, y, z, c] of the volume at a corner, as a copy in memory."""
+    """The window [x, y, z, ...] of the volume at a corner, as a copy in memory."""
     where = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
     return np.array(volume[where])
 
 
 def training_batches(
-    volumes: Sequence[np.ndarray],
+    examples: Sequence[Example],
     *,
     window: tuple[int, int, int],
     batch_size: int,
     seed: int,
     start: int = 0,
     threads: int = 1,
+    foreground: float = 0.0,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Endless batches of random windows, the cases reshuffled every epoch.
 
@@ -82,24 +84,26 @@ def training_batches(
     batch, and a batch may be larger than the cohort.
 
     Args:
-        volumes: [x, y, z, c] each; a `Store`, say.
+        examples: as `examples.Example` says.
         window: the size (x, y, z) of a crop.
         batch_size: windows in a batch.
         seed: of order and corners.
         start: the first step.
         threads: that prepare batches ahead; 0 prepares each when it is asked for.
+        foreground: the share of windows that must hold a labelled voxel, where there are any.
 
     Yields:
         "window": storage dtype [b, x, y, z, c]; "index": int32 [b], the example's place in the
-        batch.
+        batch; and "label": int16 [b, x, y, z], `IGNORED` beyond the volume, and "target":
+        int32 [b], where the examples have them.
     """
     index = np.arange(batch_size, dtype=np.int32)
     batches = (
-        grain.MapDataset.source(volumes)
+        grain.MapDataset.source(examples)
         .seed(seed)
         .shuffle()
         .repeat(_EPOCHS)
-        .random_map(lambda volume, rng: {"window": _random_crop(volume, window, rng)})
+        .random_map(lambda example, rng: draw(example, window, rng, foreground=foreground))
         .batch(batch_size)
         .map(lambda batch: batch | {"index": index.copy()})
     )
@@ -108,73 +112,134 @@ def training_batches(
 
 
 def held_out_batches(
-    volumes: Sequence[np.ndarray],
+    examples: Sequence[Example],
     *,
     window: tuple[int, int, int],
     batch_size: int,
     repeats: int,
     seed: int,
+    foreground: float = 0.0,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Every volume `repeats` times, at corners that are random but the same on every call.
+    """Every example `repeats` times, at corners that are random but the same on every call.
 
-    An example depends on `seed` and its index, not on the batch size.
+    A window depends on `seed` and its index, not on the batch size.
 
     Yields:
-        "window": storage dtype [b, x, y, z, c]; "index": int32 [b], of the example among all;
-        "weight": float32 [b], 1, or 0 for the copies of the last example that fill its batch.
+        What `training_batches` yields, with "index": int32 [b], of the window among all, and
+        "weight": float32 [b], 1, or 0 for the copies of the last window that fill its batch.
     """
-    examples = len(volumes) * repeats
-    for first in range(0, examples, batch_size):
-        real = min(batch_size, examples - first)
-        index = np.minimum(np.arange(first, first + batch_size), examples - 1).astype(np.int32)
-        windows = [
-            _random_crop(volumes[i // repeats], window, np.random.default_rng((seed, i)))
+    windows = len(examples) * repeats
+    for first in range(0, windows, batch_size):
+        real = min(batch_size, windows - first)
+        index = np.minimum(np.arange(first, first + batch_size), windows - 1).astype(np.int32)
+        drawn = [
+            draw(
+                examples[i // repeats],
+                window,
+                np.random.default_rng((seed, i)),
+                foreground=foreground,
+            )
             for i in index[:real].tolist()
         ]
-        windows += [windows[-1]] * (batch_size - real)
+        drawn += [drawn[-1]] * (batch_size - real)
+        batch = {name: np.stack([each[name] for each in drawn]) for name in drawn[0]}
         weight = (np.arange(batch_size) < real).astype(np.float32)
-        yield {"window": np.stack(windows), "index": index, "weight": weight}
+        yield batch | {"index": index, "weight": weight}
 
 
 def resident(
-    volumes: Sequence[np.ndarray], *, window: tuple[int, int, int], shards: int
+    examples: Sequence[Example], *, window: tuple[int, int, int], shards: int
 ) -> dict[str, np.ndarray]:
     """The whole cohort as arrays for the devices, the cases dealt to the shards in turn.
 
     Returns:
-        "volumes": storage dtype [shards, n, X, Y, Z, C], zeros beyond a volume's own size;
-        "sizes": int32 [shards, n, 3], the volumes' own sizes, padded by the edge to the window;
-        "count": int32 [shards], how many of the n places hold a case.
+        "window": the volumes, storage dtype [shards, n, X, Y, Z, C], zeros beyond a volume's own
+        size; "sizes": int32 [shards, n, 3], the volumes' own sizes, padded by the edge to the
+        window; "count": int32 [shards], how many of the n places hold a case. Where the examples
+        have them "label": int16 [shards, n, X, Y, Z], "target": int32 [shards, n], "places":
+        int32 [shards, n, p, 3], repeated to the longest list, and "labelled": bool [shards, n],
+        whether a case has any.
 
     Raises:
         UserError: fewer cases than shards.
     """
-    if len(volumes) < shards:
+    if len(examples) < shards:
         raise UserError(
-            f"config.data.resident shares {len(volumes)} training cases among {shards} devices: "
+            f"config.data.resident shares {len(examples)} training cases among {shards} devices: "
             "expected at least one case for each"
         )
-    places = -(-len(volumes) // shards)
-    sizes = np.tile(np.array(window, np.int32), (shards, places, 1))
-    for i in range(len(volumes)):
-        place = i % shards, i // shards
-        sizes[place] = np.maximum(volumes[i].shape[:3], window)
-    like = volumes[0]
-    held = np.zeros((shards, places, *sizes.max(axis=(0, 1)), like.shape[-1]), like.dtype)
-    for i in range(len(volumes)):
-        volume = padded(volumes[i], window)
-        x, y, z = volume.shape[:3]
-        held[i % shards, i // shards, :x, :y, :z] = volume
-    count = np.array([len(range(s, len(volumes), shards)) for s in range(shards)], np.int32)
-    return {"volumes": held, "sizes": sizes, "count": count}
+    homes = [(i % shards, i // shards) for i in range(len(examples))]
+    shape = (shards, homes[-1][1] + 1)
+    whole = [_whole(examples[i], window) for i in range(len(examples))]
+    sizes = np.tile(np.array(window, np.int32), (*shape, 1))
+    for home, example in zip(homes, whole, strict=True):
+        sizes[home] = example["window"].shape[:3]
+    most = tuple(sizes.max(axis=(0, 1)))
+    like = whole[0]
+    held = {"window": np.zeros((*shape, *most, like["window"].shape[-1]), like["window"].dtype)}
+    if "label" in like:
+        held["label"] = np.full((*shape, *most), IGNORED, np.int16)
+        longest = max(1, *(len(example["places"]) for example in whole))
+        held["places"] = np.zeros((*shape, longest, 3), np.int32)
+        held["labelled"] = np.zeros(shape, bool)
+    if "target" in like:
+        held["target"] = np.zeros(shape, np.int32)
+    for home, example in zip(homes, whole, strict=True):
+        where = tuple(slice(n) for n in example["window"].shape[:3])
+        held["window"][home][where] = example["window"]
+        if "label" in like:
+            held["label"][home][where] = example["label"]
+            held["labelled"][home] = len(example["places"]) > 0
+            if held["labelled"][home]:
+                held["places"][home] = np.resize(example["places"], (longest, 3))
+        if "target" in like:
+            held["target"][home] = example["target"]
+    count = np.array([len(range(s, len(examples), shards)) for s in range(shards)], np.int32)
+    return held | {"sizes": sizes, "count": count}
 
 
-def _random_crop(
-    volume: np.ndarray, window: tuple[int, int, int], rng: np.random.Generator
-) -> np.ndarray:
-    volume = padded(volume, window)
-    free = np.array(volume.shape[:3]) - window + 1
-    return crop(volume, tuple(rng.integers(free).tolist()), window)
+def draw(
+    example: Example,
+    window: tuple[int, int, int],
+    rng: np.random.Generator,
+    *,
+    foreground: float = 0.0,
+) -> Example:
+    """A window of an example at a random corner, all such corners equally likely.
+
+    With the chance `foreground` it holds one of the labelled voxels, drawn first.
+    """
+    example = _whole(example, window)
+    free = np.array(example["window"].shape[:3]) - window
+    least, most = np.zeros(3, int), free
+    places = example.pop("places", ())
+    if len(places) and rng.random() < foreground:
+        place = places[rng.integers(len(places))]
+        least = np.clip(place - np.array(window) + 1, 0, free)
+        most = np.clip(place, 0, free)
+    corner = tuple(rng.integers(least, most + 1).tolist())
+    return {
+        name: crop(array, corner, window) if np.ndim(array) else array
+        for name, array in example.items()
+    }
+
+
+def _whole(example: Example, window: tuple[int, int, int]) -> Example:
+    """The example with its volume padded to the window, and its mask and places with it."""
+    lack = _lack(example["window"].shape, window)
+    if not np.any(lack):
+        return dict(example)
+    grown = example | {"window": padded(example["window"], window)}
+    if "label" in example:
+        grown["label"] = np.pad(example["label"], lack, constant_values=IGNORED)
+        grown["places"] = example["places"] + np.array(lack, np.int32)[:, 0]
+    return grown
+
+
+def _lack(shape: Sequence[int], window: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """How many voxels a volume lacks before and behind on each axis."""
+    short = [max(0, need - have) for have, need in zip(shape[:3], window, strict=True)]
+    return [(n // 2, n - n // 2) for n in short]
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -127,9 +127,14 @@ def limit(
 
 
 def inherit(cases: Sequence[Case], run_split: Split) -> Split | None:
-    """The split of an earlier run, if its cases are exactly these; else None."""
-    inherited = _sorted(*run_split)
-    return inherited if set(_names(inherited)) == {case.name for case in cases} else None
+    """The split of an earlier run, if it knows all of these cases, without those it knows beside.
+
+    So it may have been pre-trained on scans that nobody has labelled. None where a case is new.
+    """
+    names = {case.name for case in cases}
+    if not names <= set(_names(run_split)):
+        return None
+    return _sorted(*([name for name in part if name in names] for part in run_split))
 
 
 def check_seen(parts: Split, run_split: Split, allowed: tuple[str, ...] = ()) -> None:

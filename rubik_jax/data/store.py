@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -65,6 +66,14 @@ class Store(Sequence):
     def values(self) -> tuple[int, ...]:
         """The label values, sorted, that occur in any mask."""
         return tuple(sorted({int(value) for entry in self.entries for value in entry["labels"]}))
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many voxels each label has in all masks together."""
+        counts = Counter()
+        for entry in self.entries:
+            counts.update({int(value): count for value, count in entry["labels"].items()})
+        return dict(counts)
 
     def __len__(self) -> int:
         return len(self.entries)

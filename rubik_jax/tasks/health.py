@@ -54,6 +54,16 @@ def score(numbers: dict[str, float]) -> float:
     return float(np.mean([numbers[f"{name}_accuracy"] for name in asked(numbers)]))
 
 
+def show(numbers: dict[str, float]) -> str:
+    """Accuracies in a line, each beside chance where that's known."""
+    parts = []
+    for name in [n.removesuffix("_accuracy") for n in numbers if n.endswith("_accuracy")]:
+        chance = numbers.get(f"{name}_chance")
+        beside = "" if chance is None else f" (chance {chance:.1%})"
+        parts.append(f"{name} {numbers[f'{name}_accuracy']:.1%}{beside}")
+    return ", ".join(parts)
+
+
 def diagnose(
     numbers: dict[str, float], probes: dict[str, dict[str, float]] | None = None
 ) -> list[str]:

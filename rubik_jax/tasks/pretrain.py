@@ -13,9 +13,10 @@ from rubik_jax.errors import UserError
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
 from rubik_jax.models.siamese import HEADS
 from rubik_jax.tasks import scoring
-from rubik_jax.tasks.health import diagnose, score, summarise
+from rubik_jax.tasks.health import diagnose, score, show, summarise
+from rubik_jax.tasks.network import apply
 from rubik_jax.tasks.picture import solve
-from rubik_jax.tasks.scoring import Logits, Weights
+from rubik_jax.tasks.scoring import Weights
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
 
 
@@ -50,7 +51,7 @@ def pretrain(
         cubes, answers = jax.vmap(proxy.play, (0, 0, None, None))(
             keys, batch["window"], puzzle, freedom
         )
-        return _apply(network, variables, cubes, train), answers
+        return apply(network, variables, cubes, train), answers
 
     def loss_of(variables, batch: Batch, keys, step: Int[Array, ""]):
         freedom = curriculum(step)
@@ -84,7 +85,7 @@ def pretrain(
 
     def picture(variables, window, key):
         def said(cubes):
-            logits, _ = _apply(network, variables, cubes[None], False)
+            logits, _ = apply(network, variables, cubes[None], False)
             return {name: each[0] for name, each in scoring.said(logits, puzzle.turns).items()}
 
         return solve(key, window, puzzle, said)
@@ -99,9 +100,11 @@ def pretrain(
         evaluate=evaluate_as(puzzle),
         probes=probes,
         summarise=summarise,
+        show=show,
         score=score,
         diagnose=diagnose,
         picture=picture,
+        respond=None,
         window=puzzle.grid.window,
         channels=channels,
         units={"cubes": puzzle.grid.cells, "volumes": 1},
@@ -180,13 +183,6 @@ def make_network(
         orders=tuple(map(tuple, puzzle.orders.tolist())) if several else (),
         cube_answers=tuple((name, count) for name, count in asked.items() if count),
     )
-
-
-def _apply(network: SiameseOctad, variables, cubes, train: bool) -> tuple[Logits, Any]:
-    if train and "batch_stats" in variables:
-        logits, changed = network.apply(variables, cubes, True, mutable=["batch_stats"])
-        return logits, changed["batch_stats"]
-    return network.apply(variables, cubes, train), variables.get("batch_stats", {})
 
 
 def _centre(window: Float[Array, "b x y z c"], size: tuple[int, int, int]) -> Array:

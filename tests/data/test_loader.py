@@ -16,8 +16,22 @@ SHAPES = [(3, 4, 2, 1), (5, 6, 4, 1), (4, 4, 7, 1), (9, 5, 3, 1), (6, 6, 6, 1)]
 def cohort():
     """Volumes whose voxels say where they come from: 1000 x case + place."""
     return [
-        (1000 * i + np.arange(np.prod(shape)).reshape(shape)).astype(np.int32)
+        {"window": (1000 * i + np.arange(np.prod(shape)).reshape(shape)).astype(np.int32)}
         for i, shape in enumerate(SHAPES)
+    ]
+
+
+@pytest.fixture
+def labelled(cohort):
+    """The same with masks that repeat the voxels, the last of which is the only labelled one."""
+    return [
+        example
+        | {
+            "label": example["window"][..., 0].astype(np.int16),
+            "places": np.array([example["window"].shape[:3]], np.int32) - 1,
+            "target": np.int32(i),
+        }
+        for i, example in enumerate(cohort)
     ]
 
 
@@ -55,7 +69,7 @@ def test_windows_are_parts_of_their_volumes(cohort):
         assert batch["window"].shape == (3, *WINDOW, 1) and batch["window"].dtype == np.int32
         np.testing.assert_array_equal(batch["index"], np.arange(3, dtype=np.int32))
         for window in batch["window"]:
-            volume = cohort[window.flat[0] // 1000]
+            volume = cohort[window.flat[0] // 1000]["window"]
             corner = np.argwhere(volume == window.flat[0])[0, :3].tolist()
             np.testing.assert_array_equal(window, loader.crop(volume, tuple(corner), WINDOW))
 
@@ -88,17 +102,57 @@ def test_held_out_windows_are_fixed_and_fillers_weigh_nothing(cohort):
 
 
 def test_resident_shards_hold_every_volume(cohort):
-    cohort[0] = cohort[0][:2]
+    cohort[0] = {"window": cohort[0]["window"][:2]}
     held = loader.resident(cohort, window=WINDOW, shards=2)
-    assert held["volumes"].shape == (2, 3, 9, 6, 7, 1) and held["volumes"].dtype == np.int32
+    assert held["window"].shape == (2, 3, 9, 6, 7, 1) and held["window"].dtype == np.int32
     np.testing.assert_array_equal(held["count"], [3, 2])
-    for i, volume in enumerate(cohort):
+    for i, example in enumerate(cohort):
         size = held["sizes"][i % 2, i // 2]
         x, y, z = size
-        own = held["volumes"][i % 2, i // 2, :x, :y, :z]
-        np.testing.assert_array_equal(own, loader.padded(volume, WINDOW))
+        own = held["window"][i % 2, i // 2, :x, :y, :z]
+        np.testing.assert_array_equal(own, loader.padded(example["window"], WINDOW))
     with pytest.raises(UserError, match="5 training cases among 6 devices"):
         loader.resident(cohort, window=WINDOW, shards=6)
+
+
+def test_masks_and_classes_go_with_their_windows(labelled):
+    for batch in batches(labelled, 10):
+        np.testing.assert_array_equal(batch["label"], batch["window"][..., 0])
+        np.testing.assert_array_equal(batch["target"], batch["window"][:, 0, 0, 0, 0] // 1000)
+        assert batch["label"].dtype == np.int16 and batch["target"].dtype == np.int32
+        assert "places" not in batch
+
+
+def test_beyond_the_volume_no_label_counts(labelled):
+    (batch,) = batches(labelled[:1], 1, window=(5, 4, 2), batch_size=1)
+    np.testing.assert_array_equal(batch["label"][0, [0, -1]], loader.IGNORED)
+    np.testing.assert_array_equal(batch["label"][0, 1:-1], labelled[0]["label"])
+
+
+def test_a_share_of_windows_holds_a_labelled_voxel(labelled):
+    example, draws = labelled[4], 300
+    corner = example["label"].max()  # of which one window in 4 x 3 x 5 holds the labelled voxel
+
+    def share(foreground: float) -> float:
+        rngs = map(np.random.default_rng, range(draws))
+        drawn = [loader.draw(example, WINDOW, rng, foreground=foreground) for rng in rngs]
+        return np.mean([(each["label"] == corner).any() for each in drawn])
+
+    assert share(1.0) == 1
+    assert share(0.0) < 0.1
+    assert 0.4 < share(0.5) < 0.65
+
+
+def test_resident_masks_lie_where_their_volumes_do(labelled):
+    held = loader.resident(labelled, window=(5, 4, 2), shards=2)
+    for i, example in enumerate(labelled):
+        home = i % 2, i // 2
+        assert held["target"][home] == i and held["labelled"][home]
+        label = held["label"][home]
+        inside = label != loader.IGNORED
+        np.testing.assert_array_equal(label[inside], example["label"].ravel())
+        np.testing.assert_array_equal(held["window"][home][..., 0][inside], label[inside])
+        assert label[tuple(held["places"][home][0])] == example["label"].max()
 
 
 def test_padding_repeats_the_edge_and_only_where_needed():

@@ -1,0 +1,71 @@
+"""Classification of volumes by a linear layer on the averaged features of the encoder.
+
+python -m rubik_jax.main --config=configs/classify.py --workdir=runs/phantom_classify \
+    --config.init_from=runs/phantom
+python -m rubik_jax.main --config=configs/classify.py:cohort=adrenal --workdir=runs/adrenal \
+    --config.init_from=runs/adrenal_pretrained
+python -m rubik_jax.main --config=configs/classify.py:cohort=folder --workdir=runs/own_classify \
+    --config.data.path=SCANS --config.data.labels=classes.csv
+
+Arguments: cohort=phantom|adrenal|haemorrhage|folder, net=vgg|resnet, and debug for the same in
+miniature. Without config.init_from it trains from scratch.
+"""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from configs import common, pretrain
+
+
+class Cohort(NamedTuple):
+    """What a cohort decides beside its encoder, which is that of `configs/pretrain.py`."""
+
+    window: tuple[int, int, int]  # voxels
+    steps: int
+    batch_size: int
+    data: dict
+
+
+COHORTS = {
+    "phantom": Cohort(window=(44, 52, 44), steps=200, batch_size=4, data={}),
+    "adrenal": Cohort(window=(28, 28, 28), steps=1000, batch_size=32, data={}),
+    # The paper's CT, four causes: whole volumes of 230x270x30.
+    "haemorrhage": Cohort(
+        window=(230, 270, 30), steps=20_000, batch_size=8, data={"labels": "causes.csv"}
+    ),
+    "folder": Cohort(window=(96, 96, 96), steps=5000, batch_size=4, data={"labels": "folders"}),
+}
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+    """The config for the arguments in `text`."""
+    arg = common.arguments(text, cohort="phantom", net="vgg", debug=False)
+    cohort = common.choose("cohort", arg.cohort, COHORTS)
+    seen = pretrain.COHORTS[arg.cohort]
+
+    c = common.base(steps=cohort.steps, batch_size=cohort.batch_size)
+    c.task = "classify"
+    common.supervise(c, window=cohort.window)
+    c.data.labels = ""  # a CSV with the columns case and class, or folders
+    c.data.update(seen.data)
+    c.data.update(cohort.data)
+
+    c.loss = ConfigDict()
+    c.loss.smoothing = 0.0  # of the labels
+    c.loss.class_weights = ()  # one for each class, in the order of their names
+    c.loss.balanced = False  # True: weights inverse to how often a class is
+
+    c.model = ConfigDict()
+    c.model.encoder = common.encoder(
+        name=arg.net,
+        widths=seen.widths,
+        convs=pretrain.convs(seen.widths),
+        strides=seen.strides,
+        dtype=seen.dtype,
+    )
+    c.model.scaling = "cube"  # of a window, as the cubes were; or zscore, none
+    c.model.dropout = 0.0  # share of the averaged features
+
+    c.evaluate.repeats = 1
+    return common.miniature(c) if arg.debug else c

@@ -1,0 +1,81 @@
+"""Segmentation by a 3D U-Net or a dense upsampling convolution (DUC) on the encoder.
+
+python -m rubik_jax.main --config=configs/segment.py --workdir=runs/phantom_segment \
+    --config.init_from=runs/phantom
+python -m rubik_jax.main --config=configs/segment.py:cohort=hippocampus,head=duc \
+    --workdir=runs/hippocampus_duc --config.init_from=runs/hippocampus --config.data.labelled=8
+python -m rubik_jax.main --config=configs/segment.py:cohort=folder --workdir=runs/own_segment \
+    --config.data.path=SCANS --config.data.modalities="('*_t1.nii.gz',)" \
+    --config.data.masks="*_mask.nii.gz"
+
+Arguments: cohort=phantom|hippocampus|brats|folder, head=unet|duc, net=vgg|resnet, and debug for the
+same in miniature. Without config.init_from it trains from scratch.
+"""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from configs import common, pretrain
+
+
+class Cohort(NamedTuple):
+    """What a cohort decides beside its encoder, which is that of `configs/pretrain.py`."""
+
+    window: tuple[int, int, int]  # voxels
+    steps: int
+    batch_size: int
+    data: dict
+    regions: str = "none"
+
+
+COHORTS = {
+    "phantom": Cohort(window=(36, 44, 36), steps=200, batch_size=2, data={}),
+    "hippocampus": Cohort(window=(32, 40, 24), steps=1500, batch_size=4, data={}),
+    # The paper's cubes; whole tumour, tumour core and enhancing tumour beside the labels.
+    "brats": Cohort(
+        window=(64, 64, 64),
+        steps=20_000,
+        batch_size=8,
+        data={"source": "brats", "foreground": 0.33},
+        regions="brats",
+    ),
+    "folder": Cohort(window=(64, 64, 64), steps=5000, batch_size=4, data={"foreground": 0.33}),
+}
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+    """The config for the arguments in `text`."""
+    arg = common.arguments(text, cohort="phantom", head="unet", net="vgg", debug=False)
+    cohort = common.choose("cohort", arg.cohort, COHORTS)
+    seen = pretrain.COHORTS[arg.cohort]
+
+    c = common.base(steps=cohort.steps, batch_size=cohort.batch_size)
+    c.task = "segment"
+    common.supervise(c, window=cohort.window)
+    c.data.update(seen.data)
+    c.data.update(cohort.data)
+    c.data.ignore = -1  # a label that says nothing; -1 for none
+
+    c.loss = ConfigDict()
+    c.loss.cross_entropy = 1.0  # its weight
+    c.loss.dice = 1.0  # weight of one minus the soft Dice
+    c.loss.class_weights = ()  # of the cross-entropy, one for each label
+    c.loss.balanced = False  # True: weights inverse to how often a label is
+
+    c.model = ConfigDict()
+    c.model.encoder = common.encoder(
+        name=arg.net,
+        widths=seen.widths,
+        convs=pretrain.convs(seen.widths),
+        strides=seen.strides,
+        dtype=seen.dtype,
+    )
+    c.model.scaling = "cube"  # of a window, as the cubes were; or zscore, none
+    c.model.head = common.choose("head", arg.head, {"unet": "unet", "duc": "duc"})
+    c.model.convs = 1 if arg.head == "duc" else 2  # of each stage (unet), or on the features (duc)
+    c.model.width = 0  # duc: their channels, 0 for those of the features
+
+    c.evaluate.repeats = 2
+    c.evaluate.regions = cohort.regions  # or brats: regions that are made of several labels
+    return common.miniature(c) if arg.debug else c

@@ -1,0 +1,38 @@
+"""What windows are drawn from: the cases of a store, with the answers that a task asks for."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rubik_jax.data.store import Store
+
+Example = dict[str, np.ndarray]
+"""One case, by name: "window", its volume [x, y, z, c]; and where they are asked for "label", its
+mask int16 [x, y, z], "places", voxels of it that are labelled, int32 [n, 3], and "target", the
+number of its class, int32."""
+
+
+class Examples(Sequence):
+    """The cases of a store as examples, opened when they're asked for.
+
+    Args:
+        store: the cases.
+        masks: whether an example brings its mask.
+        targets: the number of each case's class by the case's name, or None.
+    """
+
+    def __init__(
+        self, store: Store, *, masks: bool = False, targets: Mapping[str, int] | None = None
+    ):
+        self._store, self._masks, self._targets = store, masks, targets
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __getitem__(self, i: int) -> Example:
+        example = {"window": self._store.volume(i)}
+        if self._masks:
+            example |= {"label": self._store.label(i), "places": self._store.places(i)}
+        if self._targets is not None:
+            example["target"] = np.int32(self._targets[self._store.names[i]])
+        return example

@@ -1,0 +1,1 @@
+"""What the command can be asked for, each mode a module; they read the config that main parsed."""

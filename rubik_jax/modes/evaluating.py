@@ -1,0 +1,144 @@
+"""Reports what a run's best checkpoint is worth: on its test cases, or on any labelled cases."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from rubik_jax import checkpoints, export, parallel, workdir
+from rubik_jax.data.cases import Case
+from rubik_jax.data.split import Split
+from rubik_jax.errors import UserError
+from rubik_jax.evaluate import make_evaluation
+from rubik_jax.export import Source
+from rubik_jax.judge import Judged, Sliding, judge_classes, judge_masks
+from rubik_jax.metrics import for_json
+from rubik_jax.metrics.segmentation import REGIONS
+from rubik_jax.modes.opening import Run, open_run, split_of
+from rubik_jax.report import page, tables
+from rubik_jax.report.progress import say, track
+from rubik_jax.step import EVALUATION, stream
+
+
+def evaluate(folder: Path, config: ConfigDict, output: Path | None) -> None:
+    """Evaluates a run again; with `output`, on the cases that its config now names.
+
+    Args:
+        folder: the run's.
+        config: the run's, where `output` is given with another source of data.
+        output: the folder for what is found of another source's cases; None for the run's own.
+
+    Raises:
+        UserError: the run, or its cases, can't be read.
+    """
+    if output is None:
+        report(folder, config)
+        return
+    source = export.load_source(folder)
+    run = open_run(config, _all_to_test, source.description)
+    names = run.split.test
+    trained = set(source.description["split"]["train"]) & set(names)
+    if trained:
+        say(f"warning: {len(trained)} cases have the name of one that the run has trained on")
+    judged = _judge(run, config, source, names)
+    say(run.task.show(judged.numbers))
+    tables.write(output / tables.CASES, judged.cases)
+    workdir.write(output / workdir.RESULTS, {"all": for_json(judged.numbers)})
+    say(f"cases       {output / tables.CASES}\nmeans       {output / workdir.RESULTS}")
+
+
+def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
+    """Evaluates a run on its test cases, and writes its results and its page.
+
+    Args:
+        folder: the run's.
+        config: the run's.
+        run: what the config comes to, where it has been opened already.
+
+    Raises:
+        UserError: the run, or its cases, can't be read.
+    """
+    source = export.load_source(folder)
+    # The split of the run, whatever has been added to the cohort since.
+    run = run or open_run(config, lambda _: split_of(folder), source.description)
+    part = "test" if run.split.test else "train"
+    if run.task.respond is None:
+        results, pictures = _play(run, config, source, part)
+    else:
+        judged = _judge(run, config, source, getattr(run.split, part))
+        results, pictures = {part: judged.numbers}, judged.pictures
+        tables.write(folder / tables.CASES, judged.cases)
+    for name, numbers in results.items():
+        say(f"{name:>8}: {run.task.show(numbers)}")
+    probes = {name: results[name] for name in run.task.probes}
+    warnings = run.task.diagnose(results[part], probes)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    page.write(folder, source.description, results, warnings, pictures)
+    done = {
+        "checkpoint": str(source.checkpoint.relative_to(folder)),
+        "finished": int(checkpoints.find(folder, "latest").name) == config.steps,
+    }
+    clean = {name: for_json(numbers) for name, numbers in results.items()}
+    workdir.write(folder / workdir.RESULTS, clean | done)
+    say(f"run         {folder}\ncheckpoint  {source.checkpoint}")
+    say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
+
+
+def _all_to_test(cases: Sequence[Case]) -> Split:
+    return Split((), (), tuple(case.name for case in cases))
+
+
+def _play(run: Run, config: ConfigDict, source: Source, part: str) -> tuple[dict, dict[str, Any]]:
+    """The accuracies of a pre-training and of its probes, and one puzzle to be drawn."""
+    replicated = parallel.replicate(source.variables)
+    results = {}
+    for name, evaluation in {"": run.task.evaluate, **run.task.probes}.items():
+        totals = make_evaluation(evaluation, config.seed)(replicated, run.windows(part, config))
+        results[name or part] = run.task.summarise(totals)
+    window = next(iter(run.windows(part, config)))["window"][0]
+    key = stream(config.seed, EVALUATION)
+    puzzle = jax.device_get(jax.jit(run.task.picture)(source.variables, window, key))
+    return results, {"puzzle": puzzle}
+
+
+def _judge(run: Run, config: ConfigDict, source: Source, names: tuple[str, ...]) -> Judged:
+    """Measures of those cases, one by one."""
+    if run.task.respond is None:
+        raise UserError(
+            f"the run is a {config.task}, which has no answers to judge; expected one that "
+            "classifies or segments"
+        )
+    forward = parallel.mapped_response(run.task.respond, source.variables)
+    how = sliding(run.task.window, config)
+    store, progress = run.store.only(names), partial(track, what="evaluating cases")
+    if run.targets is not None:
+        return judge_classes(
+            forward,
+            store,
+            how,
+            classes=run.task.about["classes"],
+            targets=run.targets,
+            progress=progress,
+        )
+    name = config.evaluate.regions
+    if name not in REGIONS:
+        raise UserError(f"config.evaluate.regions is {name!r}; expected one of {list(REGIONS)}")
+    return judge_masks(
+        forward,
+        store,
+        how,
+        values=tuple(run.task.about["values"]),
+        ignore=config.data.ignore,
+        regions=REGIONS[name],
+        progress=progress,
+    )
+
+
+def sliding(window: tuple[int, int, int], config: ConfigDict) -> Sliding:
+    """How the config has volumes worked off."""
+    options = config.inference
+    return Sliding(window, options.overlap, options.batch_size, tuple(options.mirror))

@@ -1,0 +1,277 @@
+"""What a config comes to: the cases and their split, the store, and the task."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from rubik_jax import parallel, workdir
+from rubik_jax.data import loader
+from rubik_jax.data.cases import Case
+from rubik_jax.data.examples import Examples
+from rubik_jax.data.sources import find_cases
+from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
+from rubik_jax.data.store import Store, build
+from rubik_jax.errors import UserError
+from rubik_jax.report import estimate
+from rubik_jax.report.progress import say, track
+from rubik_jax.tasks.classify import classify
+from rubik_jax.tasks.pretrain import make_puzzle, pretrain
+from rubik_jax.tasks.segment import segment
+from rubik_jax.types import Task
+
+TASKS = ("pretrain", "classify", "segment")
+
+
+class Run(NamedTuple):
+    """A task, and the cohort's volumes by the parts of its split.
+
+    Attributes:
+        task: the problem.
+        store: the prepared cases, of all parts.
+        split: which case is in which part.
+        targets: the number of each case's class, where classes are the task.
+        foreground: the share of windows that must hold a labelled voxel.
+    """
+
+    task: Task
+    store: Store
+    split: Split
+    targets: Mapping[str, int] | None = None
+    foreground: float = 0.0
+
+    def examples(self, names: Sequence[str]) -> Examples:
+        """Those cases, with the answers that the task asks for."""
+        masks = "values" in self.task.about
+        return Examples(self.store.only(names), masks=masks, targets=self.targets)
+
+    def windows(self, part: str, config: ConfigDict) -> Any:
+        """Fixed windows of a part's cases, in batches."""
+        return loader.held_out_batches(
+            self.examples(getattr(self.split, part)),
+            window=self.task.window,
+            batch_size=config.batch_size,
+            repeats=config.evaluate.repeats,
+            seed=config.seed,
+            foreground=self.foreground,
+        )
+
+
+def open_run(
+    config: ConfigDict,
+    divide: Callable[[Sequence[Case]], Split],
+    about: Mapping[str, Any] | None = None,
+) -> Run:
+    """Prepares the cohort and builds the task; whatever can't be is refused here.
+
+    Args:
+        config: the run's.
+        divide: the split of the cases; those in no part of it are left out.
+        about: what the run's checkpoints say of its classes or labels; None finds them in the
+            cohort.
+
+    Raises:
+        UserError: knobs, files or cases that can't be used.
+    """
+    parallel.per_device(config.batch_size, 1)
+    if config.task == "pretrain":  # refused before anything is read
+        make_puzzle(**config.proxy.to_dict(), seed=config.seed)
+    cases = _answered(list_cases(config), config.task)
+    parts = divide(cases)
+    cases = _listed(cases, parts)
+    store = prepare(cases, config)
+    channels, about, targets = store.shapes[0][-1], about or {}, None
+    if config.task == "classify":
+        classes, shares, targets = _classes(cases, parts, about.get("classes"))
+        task = build_task(config, channels, classes, shares)
+    elif config.task == "segment":
+        values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
+        task = build_task(config, channels, values, shares)
+    else:
+        task = build_task(config, channels)
+        say(
+            f"{len(task.about['orders'])} orders, Hamming distance at least "
+            f"{task.about['order_distance_least']}, "
+            f"{task.about['order_distance_mean']:.2f} on average"
+        )
+    loader.fits(store.shapes, store.names, task.window, pad=config.data.pad)
+    say(
+        f"{config.data.source}: {len(parts.train)} cases to train on, {len(parts.validation)} for "
+        f"validation, {len(parts.test)} for test; prepared, they take "
+        f"{estimate.size(store.size)} in {config.data.store}"
+    )
+    if not parts.test:
+        say("nothing is held out: all figures are of the cases that were trained on")
+    return Run(task, store, parts, targets, config.data.get("foreground", 0.0))
+
+
+def list_cases(config: ConfigDict) -> list[Case]:
+    """The cases of the config's source."""
+    options = config.data
+    return find_cases(
+        options.source,
+        path=options.path,
+        modalities=tuple(options.modalities),
+        masks=options.masks,
+        labels=options.labels if config.task == "classify" else "",
+        count=options.count,
+        seed=0,
+    )
+
+
+def prepare(cases: Sequence[Case], config: ConfigDict) -> Store:
+    """The store of those cases, prepared as far as they aren't yet."""
+    return build(
+        cases,
+        Path(config.data.store).expanduser(),
+        intensity=config.data.intensity.to_dict(),
+        workers=config.data.workers,
+        progress=partial(track, what="preparing volumes"),
+    )
+
+
+def split_of(run_dir: Path) -> Split:
+    """The split that a run was begun with."""
+    return Split(**{k: tuple(v) for k, v in workdir.read(run_dir / workdir.SPLIT).items()})
+
+
+def keep_split(config: ConfigDict, folder: Path, cases: Sequence[Case]) -> Split:
+    """The split of a run that goes on; UserError where cases have come since it began."""
+    parts = split_of(folder)
+    known = {name for part in parts for name in part}
+    new = [case.name for case in cases if case.name not in known]
+    if new and config.data.get("labelled", "all") == "all":
+        raise UserError(
+            f"{folder / workdir.SPLIT} no longer fits the cohort: case {new[0]!r} was added since "
+            "the run began; expected the same cases, or another --workdir"
+        )
+    return parts
+
+
+def draw_split(config: ConfigDict, cases: Sequence[Case]) -> Split:
+    """The split of a run that begins: that of the run it starts from, else as the config says."""
+    options = config.data.split.to_dict()
+    seen = options.pop("seen", ())
+    parts = make_split(cases, **options)
+    if config.task == "pretrain":
+        return parts
+    if config.init_from:
+        before = split_of(Path(config.init_from).expanduser())
+        asked = options["folds"] or options["file"]
+        inherited = None if asked else inherit(cases, before)
+        if inherited is None:
+            check_seen(parts, before, tuple(seen))
+        else:
+            parts = inherited
+            say(f"the split is that of {config.init_from}")
+    if not parts.train:
+        raise UserError(
+            f"none of the {len(cases)} cases is left to train on; expected one at least"
+        )
+    targets = {case.name: case.target for case in cases} if config.task == "classify" else None
+    return limit(parts, config.data.labelled, options["seed"], targets)
+
+
+def build_task(
+    config: ConfigDict,
+    channels: int,
+    answers: Sequence = (),
+    shares: Sequence[float] | None = None,
+) -> Task:
+    """The task of a config.
+
+    Args:
+        config: the run's.
+        channels: modalities of a volume.
+        answers: the names of the classes, or the labels.
+        shares: of the training cases or voxels that each has; None for equal ones.
+
+    Raises:
+        UserError: knobs that can't be used.
+    """
+    model, loss = config.model.to_dict(), config.loss.to_dict()
+    if config.task == "pretrain":
+        return pretrain(
+            channels=channels,
+            proxy_options=config.proxy.to_dict(),
+            model=model,
+            loss=loss,
+            seed=config.seed,
+        )
+    options = {
+        "channels": channels,
+        "frequencies": tuple(shares or [1 / len(answers)] * len(answers)),
+        "window": tuple(config.window),
+        "model": model,
+        "loss": loss,
+        "augmentation": config.augment.to_dict(),
+    }
+    if config.task == "classify":
+        return classify(classes=tuple(answers), **options)
+    return segment(values=tuple(answers), **options)
+
+
+def _classes(
+    cases: Sequence[Case], parts: Split, known: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[float], dict[str, int]]:
+    """The classes, each's share of the training cases, and the number of each case's class."""
+    names = {case.name: case.target for case in cases}
+    found = set(names.values())
+    classes = tuple(known or sorted(found))
+    if len(classes) < 2:
+        raise UserError(f"all cases are of class {classes[0]!r}; expected at least two classes")
+    if found - set(classes):
+        raise UserError(
+            f"class {min(found - set(classes))!r} is none of those that the run knows, {classes}; "
+            "expected the same names"
+        )
+    targets = {name: classes.index(of) for name, of in names.items()}
+    counts = Counter(targets[name] for name in parts.train)
+    say("to train on: " + ", ".join(f"{counts[k]} of {c!r}" for k, c in enumerate(classes)))
+    shares = [counts[k] / max(1, len(parts.train)) for k in range(len(classes))]
+    return classes, shares, targets
+
+
+def _labels(
+    store: Store, parts: Split, ignore: int, known: Sequence[int] | None
+) -> tuple[tuple[int, ...], list[float]]:
+    """The labels, and each's share of the training voxels."""
+    values = tuple(known or (value for value in store.values if value != ignore))
+    if len(values) < 2:
+        raise UserError(f"the masks hold the labels {values} alone; expected at least two")
+    counts = store.only(parts.train).counts
+    voxels = max(1, sum(counts.get(value, 0) for value in values))
+    shares = [counts.get(value, 0) / voxels for value in values]
+    said = (f"{value}: {share:.2%}" for value, share in zip(values, shares, strict=True))
+    say(f"labels, and their share of the training voxels: {', '.join(said)}")
+    return values, shares
+
+
+def _answered(cases: list[Case], task: str) -> list[Case]:
+    """The cases that have what the task is trained on; UserError where none has."""
+    if task == "pretrain":
+        return cases
+    what = {"classify": "target", "segment": "label"}[task]
+    answered = [case for case in cases if getattr(case, what) is not None]
+    noun, knob = {
+        "classify": ("class", "config.data.labels (a CSV with columns case and class, or folders)"),
+        "segment": ("mask", "config.data.masks (a glob), or a source that lists masks"),
+    }[task]
+    if not answered:
+        raise UserError(f"none of the {len(cases)} cases has a {noun}; expected {knob}")
+    if len(answered) < len(cases):
+        say(f"{len(cases) - len(answered)} of {len(cases)} cases have no {noun} and are left out")
+    return answered
+
+
+def _listed(cases: list[Case], parts: Split) -> list[Case]:
+    """The cases of a split, out of those that are there; UserError names one that isn't."""
+    by_name = {case.name: case for case in cases}
+    names = [name for part in parts for name in part]
+    for name in names:
+        if name not in by_name:
+            raise UserError(f"case {name!r} of the run's split is no longer in the cohort")
+    return [by_name[name] for name in names]

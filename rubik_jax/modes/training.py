@@ -1,0 +1,130 @@
+"""Trains a run, or goes on with it, and reports; or says what it would take, and trains nothing."""
+
+import json
+import platform
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from rubik_jax import __version__, export, parallel, workdir
+from rubik_jax.data import loader
+from rubik_jax.errors import UserError
+from rubik_jax.modes.evaluating import report
+from rubik_jax.modes.opening import Run, draw_split, keep_split, open_run
+from rubik_jax.optim import make_optimiser
+from rubik_jax.report.progress import say
+from rubik_jax.train import Data, Pace, Start, fit, rehearse
+from rubik_jax.transfer import table, transfer
+
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
+
+
+def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> None:
+    """Trains up to `config.steps` and evaluates; with `dry_run` leaves no run behind.
+
+    Raises:
+        UserError: whatever can't be used.
+        DivergedError: the loss or the gradient is no longer finite.
+    """
+    resolved = json.loads(config.to_json())
+    workdir.check(folder, resolved)
+    if workdir.finished(folder):
+        say(f"{folder} is finished; --mode=evaluate evaluates it again, another --workdir starts")
+        return
+    optimiser = make_optimiser(**config.optim.to_dict(), steps=config.steps)
+    pace = Pace(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        accumulate=config.accumulate,
+        steps_per_call=config.steps_per_call,
+        **config.every,
+    )
+    pace.check()
+    # A run that has begun keeps its split, and finds its weights in its own checkpoints.
+    begun = workdir.begun(folder)
+    start = None if begun else _start(config)
+    divide = partial(keep_split, config, folder) if begun else partial(draw_split, config)
+    run = open_run(config, divide)
+    data = _data(run, config)
+    say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
+    if dry_run:
+        rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, start=start)
+        say("this was a dry run: nothing was trained")
+        return
+    workdir.begin(folder, resolved, run.split._asdict())
+    fit(
+        run.task,
+        optimiser,
+        data,
+        folder,
+        description={
+            "command": command,
+            "config": resolved,
+            "split": run.split._asdict(),
+            "versions": _versions(),
+            "channels": run.task.channels,
+            **run.task.about,
+        },
+        pace=pace,
+        seed=config.seed,
+        start=start,
+    )
+    report(folder, config, run)
+
+
+def _start(config: ConfigDict) -> Start | None:
+    """What puts the encoder of `config.init_from` into fresh variables, and says how it went."""
+    if not config.get("init_from"):
+        if "init_from" in config:
+            say("no config.init_from: all weights are new")
+        return None
+    options = config.transfer.to_dict()
+    kind = options.pop("checkpoint")
+    if kind not in ("best", "latest"):
+        raise UserError(f"config.transfer.checkpoint is {kind!r}; expected best or latest")
+    source = export.load_source(
+        Path(config.init_from).expanduser(), kind="latest" if kind == "latest" else None
+    )
+
+    theirs = source.description["config"]["model"]["encoder"]
+    ours = json.loads(config.model.encoder.to_json())
+    # What leaves no trace in the weights' names and shapes.
+    for knob in ("strides", "dtype"):
+        if ours[knob] != theirs[knob]:
+            say(f"note: encoder.{knob} is {ours[knob]} here, {theirs[knob]} in {config.init_from}")
+
+    def start(variables: PyTree) -> PyTree:
+        loaded, rows = transfer(variables, source.variables, parts=("encoder",), **options)
+        say(f"weights of {source.checkpoint}:\n{table(rows)}")
+        return loaded
+
+    return start
+
+
+def _data(run: Run, config: ConfigDict) -> Data:
+    examples = run.examples(run.split.train)
+    return Data(
+        training=lambda step: loader.training_batches(
+            examples,
+            window=run.task.window,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            start=step,
+            threads=config.data.workers,
+            foreground=run.foreground,
+        ),
+        resident=loader.resident(examples, window=run.task.window, shards=parallel.count())
+        if config.data.resident
+        else None,
+        validation=partial(run.windows, "validation", config) if run.split.validation else None,
+        foreground=run.foreground,
+    )
+
+
+def _versions() -> dict[str, Any]:
+    found = {name: metadata.version(name) for name in PACKAGES}
+    return {"rubik_jax": __version__, "python": platform.python_version(), **found}

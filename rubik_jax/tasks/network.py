@@ -1,0 +1,44 @@
+"""What the tasks share in applying a network: the scaling of its input, batch statistics, keys."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from rubik_jax import proxy
+from rubik_jax.errors import UserError
+
+
+def _zscore(x: Float[Array, "b x y z c"]) -> Float[Array, "b x y z c"]:
+    mean = x.mean(axis=(1, 2, 3), keepdims=True)
+    return (x - mean) / (x.std(axis=(1, 2, 3), keepdims=True) + 1e-6)
+
+
+SCALINGS = {
+    "cube": proxy.normalise,  # what the encoder saw while it was pre-trained
+    "zscore": _zscore,
+    "none": lambda x: x,
+}
+"""How each window and channel is scaled, of intensities in [0, 1]."""
+
+
+def check_scaling(name: str) -> None:
+    """Raises UserError for a scaling there isn't."""
+    if name not in SCALINGS:
+        raise UserError(f"config.model.scaling is {name!r}; expected one of {list(SCALINGS)}")
+
+
+def apply(
+    network: nn.Module, variables: PyTree, x: Array, train: bool, **rngs: Any
+) -> tuple[Any, PyTree]:
+    """What a network answers, and its batch statistics, brought up to date by training."""
+    if train and "batch_stats" in variables:
+        answer, changed = network.apply(variables, x, True, mutable=["batch_stats"], rngs=rngs)
+        return answer, changed["batch_stats"]
+    return network.apply(variables, x, train, rngs=rngs), variables.get("batch_stats", {})
+
+
+def scaled(windows: Array, scaling: str) -> Float[Array, "b x y z c"]:
+    """Windows in any dtype as a network takes them."""
+    return SCALINGS[scaling](windows.astype(jnp.float32))

@@ -1,0 +1,266 @@
+"""From a pre-training to masks and classes, by the commands that a user types."""
+
+import csv
+import json
+from pathlib import Path
+
+import jax
+import nibabel as nib
+import numpy as np
+import pytest
+
+from rubik_jax import checkpoints, train
+from rubik_jax.main import main
+
+ENCODER = [
+    "--config.model.encoder.widths=(4,6)",
+    "--config.model.encoder.convs=(1,1)",
+    "--config.model.encoder.strides=((1,1,1),(2,2,2))",
+]
+CASES = "abcdefgh"
+
+
+def write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    """Eight scans in LAS order with a bright ball, its mask (label 5), and classes by its size."""
+    folder = tmp_path_factory.mktemp("cohort")
+    affine = np.diag([-1.0, 1, 2, 1])
+    rows = ["case,class"]
+    for number, case in enumerate(CASES):
+        rng = np.random.default_rng(number)
+        grid = np.stack(np.meshgrid(*map(np.arange, (15, 14, 13)), indexing="ij"))
+        radius = 3 if number % 2 else 5
+        ball = np.linalg.norm(grid - rng.uniform(5, 8, (3, 1, 1, 1)), axis=0) < radius
+        scan = rng.normal(20, 2, ball.shape) + 60 * ball
+        write(folder / "scans" / f"{case}.nii.gz", scan.astype(np.float32), affine)
+        write(folder / "masks" / f"{case}.nii.gz", (5 * ball).astype(np.uint8), affine)
+        rows.append(f"{case},{'small' if number % 2 else 'large'}")
+    (folder / "classes.csv").write_text("\n".join(rows))
+    return folder
+
+
+def command(cohort: Path, task: str, run: str, *more: str) -> list[str]:
+    given = {override.partition("=")[0] for override in more}
+    return [
+        "main",
+        f"--config=configs/{task}.py:cohort=folder,debug",
+        f"--workdir={cohort / run}",
+        f"--config.data.path={cohort}",
+        "--config.data.modalities=('scans/*.nii.gz',)",
+        f"--config.data.store={cohort / 'store'}",
+        *(override for override in ENCODER if override.partition("=")[0] not in given),
+        *more,
+    ]
+
+
+PUZZLE = ["--config.proxy.cube=(6,6,6)", "--config.proxy.gap=(1,1,1)"]
+SUPERVISED = [
+    "--config.window=(12,12,12)",
+    "--config.steps=40",
+    "--config.every.log=20",
+    "--config.every.evaluate=20",
+    "--config.every.checkpoint=20",
+    "--config.optim.rate=0.02",
+    "--config.augment.affine=0.0",
+]
+SEGMENT = [*SUPERVISED, "--config.data.masks=masks/*.nii.gz", "--config.data.foreground=0.5"]
+CLASSIFY = [*SUPERVISED, "--config.data.labels=classes.csv"]
+
+
+@pytest.fixture(scope="module")
+def pretrained(cohort) -> Path:
+    assert main(command(cohort, "pretrain", "pre", *PUZZLE)) == 0
+    return cohort / "pre"
+
+
+@pytest.fixture(scope="module")
+def segmented(cohort, pretrained) -> Path:
+    more = [*SEGMENT, f"--config.init_from={pretrained}", "--config.data.labelled=5"]
+    assert main(command(cohort, "segment", "seg", *more)) == 0
+    return cohort / "seg"
+
+
+@pytest.fixture(scope="module")
+def classified(cohort, pretrained) -> Path:
+    more = [*CLASSIFY, f"--config.init_from={pretrained}"]
+    assert main(command(cohort, "classify", "cls", *more)) == 0
+    return cohort / "cls"
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def sentence(capsys) -> str:
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("rubik_jax: "), said
+    return said
+
+
+def test_segmentation_learns_and_is_reported_case_by_case(pretrained, segmented):
+    results = json.loads((segmented / "results.json").read_text())
+    assert results["test"]["foreground_dice"] > 0.5
+    split, before = (
+        json.loads((run / "split.json").read_text()) for run in (segmented, pretrained)
+    )
+    assert split["test"] == before["test"] and len(split["train"]) == 5
+    assert set(split["train"]) < set(before["train"])
+    rows = read_rows(segmented / "cases.csv")
+    assert [row["case"] for row in rows] == split["test"]
+    mean = np.mean([float(row["dice_5"]) for row in rows])
+    assert np.isclose(mean, results["test"]["dice_5"], atol=1e-4)
+    page = (segmented / "report.html").read_text()
+    assert all(case in page for case in split["test"])
+
+
+def test_weights_come_from_the_pre_training_and_the_rest_is_new(cohort, pretrained, capsys):
+    more = [*SEGMENT, f"--config.init_from={pretrained}", "--dry_run"]
+    assert main(command(cohort, "segment", "dry", *more)) == 0
+    said = capsys.readouterr().out
+    assert "encoder: 6 loaded" in said and "decoder: " in said and " new" in said
+    assert "a dry run: nothing was trained" in said and "s a step" in said
+    assert not (cohort / "dry").exists()
+
+
+def test_masks_are_predicted_on_the_scans_own_grid(cohort, segmented, tmp_path):
+    options = [f"--input={cohort / 'scans'}", f"--output={tmp_path / 'out'}"]
+    more = ["--config.data.modalities=('*.nii.gz',)", "--config.data.masks="]
+    more += ["--config.inference.probabilities=True", "--config.inference.mirror=(0,)"]
+    assert main(["main", "--mode=predict", f"--workdir={segmented}", *options, *more]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2 * len(CASES)
+    for case in CASES:
+        scan, mask = (
+            nib.load(folder / f"{case}.nii.gz") for folder in (cohort / "scans", tmp_path / "out")
+        )
+        assert mask.shape == scan.shape and (mask.affine == scan.affine).all()
+        found = mask.get_fdata()
+        assert set(np.unique(found)) <= {0, 5}
+        shares = nib.load(tmp_path / "out" / f"{case}_probabilities.nii.gz").get_fdata()
+        np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-4)
+        np.testing.assert_array_equal(shares.argmax(axis=-1) * 5, found)
+        bright = scan.get_fdata() > 50
+        assert 2 * (bright & (found == 5)).sum() / (bright.sum() + (found == 5).sum()) > 0.5
+
+
+def test_a_run_is_evaluated_again_and_on_other_labelled_scans(cohort, segmented, tmp_path, capsys):
+    results = (segmented / "results.json").read_text()
+    (segmented / "results.json").unlink()
+    assert main(["main", "--mode=evaluate", f"--workdir={segmented}"]) == 0
+    assert (segmented / "results.json").read_text() == results
+    for folder in ("scans", "masks"):
+        for path in (cohort / folder).glob("[ab].nii.gz"):
+            target = tmp_path / folder / f"new_{path.name}"
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    other = ["main", "--mode=evaluate", f"--workdir={segmented}", f"--config.data.path={tmp_path}"]
+    assert main(other) == 2
+    assert "--output" in sentence(capsys)
+    assert main([*other, f"--output={tmp_path / 'out'}"]) == 0
+    assert [row["case"] for row in read_rows(tmp_path / "out" / "cases.csv")] == ["new_a", "new_b"]
+    assert (segmented / "results.json").read_text() == results
+    assert main([*other, "--config.window=(8,8,8)"]) == 2
+    assert "config.window was settled" in sentence(capsys)
+
+
+def test_classes_are_learned_reported_and_predicted(cohort, classified, tmp_path):
+    results = json.loads((classified / "results.json").read_text())
+    assert {"accuracy", "balanced_accuracy", "auc", "confusion"} <= results["test"].keys()
+    assert checkpoints.describe(checkpoints.find(classified))["classes"] == ["large", "small"]
+    options = [f"--input={cohort / 'scans'}", f"--output={tmp_path / 'out'}"]
+    more = ["--config.data.modalities=('*.nii.gz',)"]
+    assert main(["main", "--mode=predict", f"--workdir={classified}", *options, *more]) == 0
+    rows = read_rows(tmp_path / "out" / "predictions.csv")
+    assert [row["case"] for row in rows] == list(CASES)
+    truth = dict(row.values() for row in read_rows(cohort / "classes.csv"))
+    assert sum(row["class"] == truth[row["case"]] for row in rows) >= 6
+    for row in rows:
+        assert np.isclose(float(row["p_large"]) + float(row["p_small"]), 1, atol=1e-5)
+
+
+def test_a_broken_off_fine_tuning_ends_as_the_whole_one(cohort, segmented, monkeypatch):
+    """Resumed it takes its own weights and split, and needs the run that it came from no more."""
+    borrowed = cohort / "borrowed"
+    (cohort / "pre").rename(borrowed)
+    (cohort / "pre").symlink_to(borrowed)
+    more = [*SEGMENT, f"--config.init_from={cohort / 'pre'}", "--config.data.labelled=5"]
+    report = train._Keeper.report
+
+    def broken(keeper, step: int) -> str:
+        if step == 40:
+            raise KeyboardInterrupt
+        return report(keeper, step)
+
+    try:
+        monkeypatch.setattr(train._Keeper, "report", broken)
+        assert main(command(cohort, "segment", "again", *more)) == 130
+        monkeypatch.undo()
+        (cohort / "pre").unlink()
+        assert main(command(cohort, "segment", "again", *more)) == 0
+    finally:
+        (cohort / "pre").unlink(missing_ok=True)
+        borrowed.rename(cohort / "pre")
+    whole, again = (
+        checkpoints.read(checkpoints.find(run, "latest")) for run in (segmented, cohort / "again")
+    )
+    assert jax.tree.all(jax.tree.map(np.array_equal, whole, again))
+
+
+MISTAKES = {
+    "no run there": (["--config.init_from=/nowhere"], ["/nowhere", "split.json"]),
+    "other widths": (
+        ["--config.model.encoder.widths=(4,8)"],
+        ["config.model.encoder.widths is (4, 8) here and (4, 6) there"],
+    ),
+    "other norm": (["--config.model.encoder.norm=none"], ["config.model.encoder.norm"]),
+    "deeper trunk": (
+        [
+            "--config.model.encoder.widths=(4,6,8)",
+            "--config.model.encoder.convs=(1,1,1)",
+            "--config.model.encoder.strides=((1,1,1),(2,2,2),(2,2,2))",
+        ],
+        ["encoder/stage2_conv0", "missing"],
+    ),
+    "unknown checkpoint": (["--config.transfer.checkpoint=first"], ["config.transfer.checkpoint"]),
+    "too many labelled": (["--config.data.labelled=9"], ["config.data.labelled"]),
+    "unknown scaling": (["--config.model.scaling=log"], ["config.model.scaling is 'log'"]),
+    "flip of two axes": (["--config.augment.flip=(True,False)"], ["config.augment.flip"]),
+    "weights of other classes": (["--config.loss.class_weights=(1.0,2.0,3.0)"], ["class_weights"]),
+    "frozen for ever": (["--config.optim.encoder.freeze=99"], ["config.optim.encoder.freeze"]),
+    "no masks": (["--config.data.masks="], ["none of the 8 cases has a mask"]),
+    "overlap of all": (["--config.inference.overlap=1.0"], ["config.inference.overlap"]),
+    "unknown regions": (["--config.evaluate.regions=lungs"], ["config.evaluate.regions"]),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_get_one_sentence_and_status_2(cohort, pretrained, capsys, what):
+    more, words = MISTAKES[what]
+    given = {override.partition("=")[0] for override in more}
+    rest = [*SEGMENT, f"--config.init_from={pretrained}"]
+    kept = [override for override in rest if override.partition("=")[0] not in given]
+    assert main(command(cohort, "segment", "wrong", *kept, *more)) == 2
+    said = sentence(capsys)
+    assert all(word in said for word in words), said
+    assert not (cohort / "wrong").exists()
+
+
+def test_a_test_case_that_the_pre_training_saw_is_refused(cohort, pretrained, capsys):
+    more = [*SEGMENT, f"--config.init_from={pretrained}", "--config.data.split.folds=4"]
+    assert main(command(cohort, "segment", "folds", *more)) == 2
+    assert "config.data.split.seen" in sentence(capsys)
+    more += ["--config.data.split.seen=('*',)", "--dry_run"]
+    assert main(command(cohort, "segment", "folds", *more)) == 0
+
+
+def test_a_pre_training_predicts_nothing(pretrained, cohort, capsys):
+    options = [f"--input={cohort / 'scans'}", f"--output={cohort / 'none'}"]
+    assert main(["main", "--mode=predict", f"--workdir={pretrained}", *options]) == 2
+    assert "pre-training" in sentence(capsys)
+    assert main(["main", "--mode=predict", f"--workdir={pretrained}"]) == 2
+    assert "--input is missing" in sentence(capsys)
