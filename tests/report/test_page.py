@@ -8,9 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from configs.pretrain import get_config
 from rubik_jax.errors import UserError
-from rubik_jax.report import page
+from rubik_jax.report import page, scores
 
 NASTY = 'runs/<script src="x">&amp;</script>'
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -53,16 +52,6 @@ class Strict(HTMLParser):
         self.said.append(data)
 
 
-def described(command: str = "python -m rubik_jax.main") -> dict:
-    return {
-        "command": command,
-        "config": json.loads(get_config("debug").to_json()),
-        "split": {"train": ["a"], "validation": ["b"], "test": []},
-        "versions": {"rubik_jax": "0"},
-        "step": 20,
-    }
-
-
 def measure(folder) -> None:
     lines = [
         {"part": part, "step": step, "loss": 1 / step, "order_accuracy": 0.5, "order_chance": 0.1}
@@ -72,7 +61,7 @@ def measure(folder) -> None:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def picture() -> dict[str, np.ndarray]:
+def puzzle() -> dict[str, np.ndarray]:
     cubes = np.random.default_rng(0).uniform(-1, 1, (8, 16, 20, 16, 1)).astype(np.float32)
     names = np.arange(8)
     return {
@@ -86,14 +75,36 @@ def picture() -> dict[str, np.ndarray]:
     }
 
 
+def slices(side: int, cases: int = 1) -> list[dict]:
+    """Scans of noise, which nothing can make small."""
+    image = np.random.default_rng(0).uniform(0, 1, (side, side))
+    labels = np.zeros((side, side), int)
+    labels[2:-2, 2 : side // 2], labels[2:-2, side // 2 : -2] = 1, 2
+    planes = [{"image": image, "truth": labels, "guess": labels}] * 3
+    shared = {"planes": planes, "spacing": (1.0, 1.0, 1.0), "dice_1": float("nan")}
+    return [{"case": f"{NASTY}{i}", "foreground_dice": i / 10, **shared} for i in range(cases)]
+
+
+def answers() -> dict:
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(2), 30)
+    return {"truth": np.arange(30) % 2, "probabilities": probabilities, "classes": ("no", NASTY)}
+
+
+NUMBERS = {
+    "pretrain": RESULTS["validation"],
+    "segment": {"foreground_dice": 0.5, "dice_1": float("nan"), "miou": 0.25, "cases": 2},
+    "classify": {"accuracy": 0.5, "auc": float("nan"), "chance": 0.5, "majority": 0.75, "cases": 2},
+}
+
+
 def written(folder, *arguments) -> str:
     page.write(folder, *arguments)
     return (folder / page.REPORT).read_text(encoding="utf-8")
 
 
-def test_a_whole_page_parses_needs_no_other_file_and_is_small(tmp_path):
+def test_a_whole_page_parses_needs_no_other_file_and_is_small(describe, tmp_path):
     measure(tmp_path)
-    text = written(tmp_path, described(), RESULTS, [], picture())
+    text = written(tmp_path, describe("pretrain"), RESULTS, [], {"puzzle": puzzle()})
     found = Strict(text)
     assert "script" not in found.tags
     assert found.tags.count("svg") == 2
@@ -102,38 +113,71 @@ def test_a_whole_page_parses_needs_no_other_file_and_is_small(tmp_path):
     assert not re.findall(r"url\((?!#)", text)
     assert len(text.encode()) < 1_000_000
     said = " ".join(found.said)
-    for shown in ("87.5%", "6.2%", "12.5%", "3.1%", "40 windows", page.PARTS["blank"]):
+    for shown in ("87.5%", "6.2%", "12.5%", "3.1%", "40 windows", scores.PARTS["blank"]):
         assert shown in said
     assert "Nothing looks unhealthy" in said
 
 
-def test_names_and_commands_are_shown_as_they_are_and_never_run(tmp_path):
+def test_names_and_commands_are_shown_as_they_are_and_never_run(describe, tmp_path):
     folder = tmp_path / "run <b>&amp;"
     folder.mkdir()
-    found = Strict(written(folder, described(NASTY), RESULTS, [f"warning of {NASTY}"]))
+    found = Strict(
+        written(folder, describe("pretrain") | {"command": NASTY}, RESULTS, [f"warning of {NASTY}"])
+    )
     assert "script" not in found.tags
     said = "".join(found.said)
     assert folder.name in said
     assert said.count(NASTY) == 2
 
 
-def test_warnings_stand_in_place_of_the_all_clear(tmp_path):
-    text = written(tmp_path, described(), RESULTS, ["order head sits at chance", "second"])
+def test_warnings_stand_in_place_of_the_all_clear(describe, tmp_path):
+    text = written(tmp_path, describe("pretrain"), RESULTS, ["order head sits at chance", "second"])
     assert "order head sits at chance" in text
     assert "second" in text
     assert "Nothing looks unhealthy" not in text
 
 
-def test_a_run_without_results_has_a_page_that_judges_nothing(tmp_path):
-    text = written(tmp_path, described(), {}, [])
+def test_a_run_without_results_has_a_page_that_judges_nothing(describe, tmp_path):
+    text = written(tmp_path, describe("pretrain"), {}, [])
     assert Strict(text).tags.count("svg") == 0
     assert "Nothing looks unhealthy" not in text
     assert "load_encoder" in text
 
 
+@pytest.mark.parametrize("task", NUMBERS)
+def test_each_task_has_a_page_while_it_trains(describe, tmp_path, task):
+    found = Strict(written(tmp_path, describe(task), {"validation": NUMBERS[task]}, ["slow"]))
+    said = " ".join(found.said)
+    assert "slow" in said
+    assert "load_encoder" in said
+    assert ("--mode=predict" in said) == (task != "pretrain")
+    assert found.tags.count("table") == 1
+    assert "svg" not in found.tags
+
+
+@pytest.mark.parametrize(
+    ("task", "pictures", "drawn"),
+    [("segment", {"slices": slices(9, cases=3)}, 3), ("classify", {"answers": answers()}, 1)],
+)
+def test_pictures_of_answers_stand_in_a_whole_page(describe, tmp_path, task, pictures, drawn):
+    text = written(tmp_path, describe(task), {"test": NUMBERS[task]}, [], pictures)
+    found = Strict(text)
+    assert "script" not in found.tags
+    assert found.tags.count("svg") == drawn
+    assert all(value.startswith(("#", "data:")) for value in found.references)
+    assert NASTY in "".join(found.said)
+
+
+def test_the_page_of_large_scans_is_bounded(describe, tmp_path):
+    pictures = {"slices": slices(512, cases=20)}
+    text = written(tmp_path, describe("segment"), {"test": NUMBERS["segment"]}, [], pictures)
+    assert Strict(text).tags.count("svg") == 6
+    assert len(text.encode()) < 1_500_000
+
+
 @pytest.mark.parametrize("blocked", ["write", "replace"])
-def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, blocked):
-    old = written(tmp_path, described(), {}, [])
+def test_a_page_that_cannot_be_written_leaves_the_old_one(describe, tmp_path, monkeypatch, blocked):
+    old = written(tmp_path, describe("pretrain"), {}, [])
     if blocked == "write":  # by a folder, which stops root as well
         (tmp_path / f"{page.REPORT}.tmp").mkdir()
     else:
@@ -143,10 +187,10 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch,
 
         monkeypatch.setattr(os, "replace", full)
     with pytest.raises(UserError, match=r"report\.html can't be written"):
-        page.write(tmp_path, described(), RESULTS, ["new"])
+        page.write(tmp_path, describe("pretrain"), RESULTS, ["new"])
     assert (tmp_path / page.REPORT).read_text(encoding="utf-8") == old
 
 
-def test_a_page_leaves_nothing_beside_it(tmp_path):
-    written(tmp_path, described(), {}, [])
+def test_a_page_leaves_nothing_beside_it(describe, tmp_path):
+    written(tmp_path, describe("pretrain"), {}, [])
     assert [path.name for path in tmp_path.iterdir()] == [page.REPORT]

@@ -1,0 +1,103 @@
+"""What a run was: its command, what of its config one wants to see at a glance, and the whole."""
+
+import json
+from html import escape
+from typing import Any
+
+from rubik_jax.report import markup
+
+
+def section(description: dict[str, Any]) -> str:
+    """The run as HTML; `description` is what its checkpoint says of itself."""
+    found = facts(description).items()
+    listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in found)
+    parts = [f"<pre>{escape(description['command'])}</pre>", f"<dl>{listed}</dl>"]
+    if "transfer" in description:
+        parts.append(markup.details("Which weights it started from", description["transfer"]))
+    parts.append(markup.details("The whole config", json.dumps(description["config"], indent=2)))
+    return markup.section("The run", *parts)
+
+
+def facts(description: dict[str, Any]) -> dict[str, str]:
+    """Names of facts -> what they are, of a run of any task."""
+    config, split = description["config"], description["split"]
+    data, optim = config["data"], config["optim"]
+    cases = ", ".join(f"{len(names)} {part}" for part, names in split.items())
+    of_task = _puzzle(config) if config["task"] == "pretrain" else _supervised(description)
+    return {
+        "cohort": f"{data['source']}, {data['path']}: {cases}",
+        **of_task,
+        "optimiser": f"{optim['name']}, rate {optim['rate']:g}, {optim['schedule']}; "
+        f"{config['steps']} steps of {config['batch_size']}",
+        "versions": ", ".join(f"{k} {v}" for k, v in description["versions"].items()),
+    }
+
+
+def _puzzle(config: dict[str, Any]) -> dict[str, str]:
+    puzzle = config["proxy"]
+    curriculum = puzzle["curriculum"]
+    orders = f"{puzzle['num_orders']} orders ({puzzle['orders']})"
+    return {
+        "puzzle": f"{_times(puzzle['counts'])} cubes of {_times(puzzle['cube'])} voxels, gap "
+        f"{_times(puzzle['gap'])}; {'no orders' if puzzle['orders'] == 'none' else orders}; "
+        f"turns: {puzzle['turns']}; masking: {puzzle['masking']:g}",
+        "curriculum": f"no turns for {curriculum['hold']} steps, then more over "
+        f"{curriculum['ramp']}"
+        if any(curriculum.values())
+        else "none",
+        "network": f"{_encoder(config)}; {config['model']['heads']} heads",
+    }
+
+
+def _supervised(description: dict[str, Any]) -> dict[str, str]:
+    config = description["config"]
+    transfer, encoder = config["transfer"], config["optim"]["encoder"]
+    return {
+        "started from": "scratch"
+        if config["init_from"] is None
+        else f"{config['init_from']}, {transfer['checkpoint']} checkpoint",
+        "labelled cases": f"{len(description['split']['train'])} to train on (data.labelled="
+        f"{config['data']['labelled']}); {_answers(description)}",
+        "network": f"{_encoder(config)}; {_head(config)}",
+        "encoder": f"rate × {encoder['rate']:g}, × {encoder['decay']:g} from stage to stage, "
+        + (f"frozen for {encoder['freeze']} steps" if encoder["freeze"] else "never frozen"),
+        "window": f"{_times(config['window'])} voxels, scaling {config['model']['scaling']}",
+        "augmentation": _augmentation(config["augment"]),
+    }
+
+
+def _answers(description: dict[str, Any]) -> str:
+    if description["config"]["task"] == "segment":
+        return f"labels {', '.join(map(str, description['values']))}"
+    return f"classes {', '.join(description['classes'])}"
+
+
+def _encoder(config: dict[str, Any]) -> str:
+    encoder = config["model"]["encoder"]
+    widths = "-".join(map(str, encoder["widths"]))
+    return f"{encoder['name']}, widths {widths}, norm {encoder['norm']}, {encoder['dtype']}"
+
+
+def _head(config: dict[str, Any]) -> str:
+    model = config["model"]
+    if config["task"] == "classify":
+        return f"a linear head, dropout {model['dropout']:g}"
+    return f"{model['head']} decoder, {model['convs']} convolutions"
+
+
+def _augmentation(knobs: dict[str, Any]) -> str:
+    """In a few words, what is switched on."""
+    flips = "".join(axis for axis, on in zip("xyz", knobs["flip"], strict=True) if on)
+    words = {
+        f"flips along {flips}": flips,
+        f"affine in {knobs['affine']:.0%} (±{knobs['rotate']:g}°, ±{knobs['scale']:.0%}, "
+        f"±{knobs['shift']:g} voxels)": knobs["affine"],
+        f"gain, offset, gamma in {knobs['intensity']:.0%}": knobs["intensity"],
+        f"noise to {knobs['noise']:g}": knobs["noise"],
+        f"blur to {knobs['blur']:g} voxels": knobs["blur"],
+    }
+    return "; ".join(said for said, on in words.items() if on) or "none"
+
+
+def _times(numbers: list[int]) -> str:
+    return " × ".join(map(str, numbers))

@@ -1,0 +1,96 @@
+"""The HTML that a run's page is made of: its frame and style, sections, tables, figures."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+
+def page(title: str, about: str, sections: Iterable[str]) -> str:
+    """A whole page, which asks nothing of other files or of a network."""
+    body = "\n".join(filter(None, sections))
+    return _PAGE.format(title=escape(title), about=escape(about), style=_STYLE, body=body)
+
+
+def section(title: str, *content: str) -> str:
+    """A part of the page under a heading, which is escaped; the content is HTML."""
+    return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(content) + "\n</section>"
+
+
+def figure(svg: str, note: str) -> str:
+    """A picture and what is said below it, in HTML."""
+    return f"<figure>{svg}<figcaption>{note}</figcaption></figure>"
+
+
+def table(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """A table of text, with a name for each column and row; all is escaped here."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "\n".join(
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for name, cells in rows.items()
+    )
+    return f'<div class="wide"><table><tr><th></th>{head}</tr>\n{body}</table></div>'
+
+
+def details(summary: str, text: str) -> str:
+    """Text as it is, shown when it's asked for."""
+    return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
+
+
+def number(value: float | None, form: str) -> str:
+    """A number in that form, or a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else form.format(value)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{about}</p>
+{body}
+</body>
+</html>
+"""
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #d4d4d8; --soft: #f4f4f5; --faint: #52525b }
+@media (prefers-color-scheme: dark) {
+  :root { --line: #3f3f46; --soft: #27272a; --faint: #a1a1aa }
+  body { background: #18181b; color: #e4e4e7 }
+}
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem }
+h1, h1 + p { margin: 0 } h2 { margin: 2.5rem 0 .75rem; font-size: 1.2rem }
+p, figcaption, summary { color: var(--faint); font-size: .9rem }
+.good, .bad { margin: 1rem 0; padding: .5rem 1rem; background: var(--soft); color: inherit }
+.good { border-left: 4px solid #16a34a } .bad { border-left: 4px solid #ef4444 }
+.bad { list-style: none } .bad li { margin: .25rem 0 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem 1.25rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap }
+th { font-weight: normal; color: var(--faint) } th:first-child { text-align: left; color: inherit }
+td:nth-child(2) { font-weight: bold }
+.confusion td { padding: .3rem .75rem; font-weight: normal }
+.confusion small { color: var(--faint) }
+.confusion th { padding: .3rem .75rem; white-space: normal; max-width: 10rem }
+.confusion th:first-child { padding-left: 0 }
+.key { white-space: nowrap; margin-right: .75em }
+.key span { display: inline-block; width: .8em; height: .8em; margin-right: .35em;
+  box-sizing: border-box }
+figure { margin: 0 } figure + figure { margin-top: 2rem } figcaption { margin-top: .75rem }
+figcaption b { color: CanvasText }
+svg { display: block; max-width: 100%; height: auto }
+svg text { font-family: system-ui, sans-serif !important }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.25rem; font-size: .9rem }
+dt { color: var(--faint) } dd { margin: 0 }
+pre { padding: .75rem 1rem; background: var(--soft); font-size: .85rem; white-space: pre-wrap;
+  overflow-wrap: anywhere }
+details pre { white-space: pre; overflow-x: auto }
+"""
