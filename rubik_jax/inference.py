@@ -21,6 +21,14 @@ Place = tuple[int, int, int]
 _FLOOR = 1e-3
 
 
+def check(overlap: float, mirror: tuple[int, ...] = ()) -> None:
+    """Raises UserError for an overlap or axes of mirroring that can't be."""
+    if not 0 <= overlap < 1:
+        raise UserError(f"config.inference.overlap is {overlap}: expected 0 to less than 1")
+    if len(set(mirror)) < len(mirror) or not set(mirror) <= {0, 1, 2}:
+        raise UserError(f"config.inference.mirror is {mirror}: expected axes out of 0, 1, 2")
+
+
 def starts(size: int, window: int, overlap: float) -> tuple[int, ...]:
     """Where windows begin along one axis, so that they tile it exactly and evenly.
 
@@ -35,8 +43,7 @@ def starts(size: int, window: int, overlap: float) -> tuple[int, ...]:
     Raises:
         UserError: overlap out of its range.
     """
-    if not 0 <= overlap < 1:
-        raise UserError(f"config.inference.overlap is {overlap}: expected 0 to less than 1")
+    check(overlap)
     free = max(0, size - window)
     step = max(1, window - math.ceil(window * overlap))
     steps = -(-free // step)
@@ -159,6 +166,7 @@ def _answers(
     per_voxel: bool,
 ) -> Iterator[tuple[Place, np.ndarray]]:
     """Every window's corner and answer, the corners in order, z the fastest."""
+    check(overlap, mirror)
     size = volume.shape[:3]
     inside = tuple(map(min, window, size))
     corners = itertools.product(*(starts(n, w, overlap) for n, w in zip(size, window, strict=True)))
@@ -173,8 +181,6 @@ def _mirrored(
     forward: Forward, batch: np.ndarray, mirror: tuple[int, ...], per_voxel: bool
 ) -> np.ndarray:
     """The mean answer over all flips of the windows; answers per voxel are flipped back."""
-    if len(set(mirror)) < len(mirror) or not set(mirror) <= {0, 1, 2}:
-        raise UserError(f"config.inference.mirror is {mirror}: expected axes out of 0, 1, 2")
     axes = [axis + 1 for axis in mirror]
     flips = [some for n in range(len(axes) + 1) for some in itertools.combinations(axes, n)]
     total = 0.0

@@ -101,7 +101,10 @@ def _parse(arguments: list[str]) -> Command:
         )
     else:
         config_flags.DEFINE_config_dict(
-            "config", before.copy_and_resolve_references(), flag_values=values
+            "config",
+            before.copy_and_resolve_references(),
+            flag_values=values,
+            sys_argv=arguments,
         )
     rest = _read(values, arguments)
     if rest:

@@ -47,16 +47,13 @@ def example_keys(key: PRNGKeyArray, index: Int[Array, "b"]) -> Key[Array, "b"]:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
 
 
-def make_state(
-    task: Task,
-    optimiser: optax.GradientTransformation,
-    seed: int,
-    start: Callable[[PyTree], PyTree] | None = None,
-) -> State:
-    """The state before the first step; `start` changes the variables before the optimiser's are."""
-    variables = jax.jit(task.init)(stream(seed, INIT))
-    if start is not None:
-        variables = start(variables)
+def initialise(task: Task, seed: int) -> PyTree:
+    """The variables that a run begins with, where they come from nowhere else."""
+    return jax.jit(task.init)(stream(seed, INIT))
+
+
+def make_state(variables: PyTree, optimiser: optax.GradientTransformation) -> State:
+    """The state before the first step."""
     params = variables["params"]
     opt_state = optimiser.init(params)
     return State(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)

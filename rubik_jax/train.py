@@ -18,13 +18,10 @@ from rubik_jax.metrics import add
 from rubik_jax.report import estimate, page
 from rubik_jax.report.progress import Steps, clock, say
 from rubik_jax.report.records import Records
-from rubik_jax.step import State, make_state, make_step
+from rubik_jax.step import State, initialise, make_state, make_step
 from rubik_jax.types import Metrics, Task
 
 Batches = Iterable[dict[str, np.ndarray]]
-
-Start = Callable[[PyTree], PyTree]
-"""What puts the weights of another run into freshly made variables."""
 
 
 class Data(NamedTuple):
@@ -102,11 +99,11 @@ def fit(
     description: dict[str, Any],
     pace: Pace,
     seed: int,
-    start: Start | None = None,
+    initial: PyTree | None = None,
 ) -> None:
     """Trains up to `pace.steps`, from the latest checkpoint of `workdir` where it holds one.
 
-    Where the weights come from, in this order: that checkpoint, `start`, the seed.
+    Where the weights come from, in this order: that checkpoint, `initial`, the seed.
 
     Resumed, a run does bit for bit what it would have done uninterrupted: all that is random
     comes from the seed and the step, and records and checkpoints fall on the same steps.
@@ -119,7 +116,8 @@ def fit(
         description: what each checkpoint says of itself, beside its step and accuracies.
         pace: how many steps and examples, and how often to log, to evaluate and to save.
         seed: of all that is random.
-        start: puts other weights in, before the optimiser is built; None keeps those of the seed.
+        initial: variables to begin with, of which the optimiser is built; None makes those of
+            the seed.
 
     Raises:
         DivergedError: loss or gradient became NaN or infinite.
@@ -130,7 +128,7 @@ def fit(
     first = checkpoints.step("latest") or 0
     records = Records(workdir, first)
     try:
-        state = make_state(task, optimiser, seed, None if first else start)
+        state = make_state(initial or initialise(task, seed), optimiser)
         say(estimate.parameters(state.params))
         if first:
             state = checkpoints.restore("latest", state)
@@ -151,11 +149,11 @@ def rehearse(
     *,
     pace: Pace,
     seed: int,
-    start: Start | None = None,
+    initial: PyTree | None = None,
 ) -> None:
     """Says what `fit` would take of memory and time, by a few steps whose outcome is forgotten."""
     pace.check()
-    state = make_state(task, optimiser, seed, start)
+    state = make_state(initial or initialise(task, seed), optimiser)
     say(estimate.parameters(state.params))
     step, state = _compiled(task, optimiser, state, 0, data, pace, seed)
     calls = 3

@@ -17,7 +17,7 @@ import json, sys
 import jax, jax.numpy as jnp, numpy as np
 from rubik_jax import parallel
 from rubik_jax.optim import make_optimiser
-from rubik_jax.step import make_state, make_step
+from rubik_jax.step import initialise, make_state, make_step
 from rubik_jax.tasks.pretrain import pretrain
 
 norm, batch = sys.argv[1], 8
@@ -33,7 +33,7 @@ optimiser = make_optimiser(name="sgd", weight_decay=0.0, momentum=0.9, clip=0.0,
     schedule="constant", rate=0.1, warmup=0, final=0.0, drops=(), drop_factor=0.1)
 step = make_step(task, optimiser, seed=0, per_device=parallel.per_device(batch, 1), accumulate=1,
     steps_per_call=1, unroll=True)
-state = parallel.replicate(make_state(task, optimiser, 0))
+state = parallel.replicate(make_state(initialise(task, 0), optimiser))
 rng, compiled, out = np.random.default_rng(0), None, []
 for number in range(4):
     windows = rng.random((1, batch, *task.window, 2)).astype(np.float32)

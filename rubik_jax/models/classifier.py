@@ -6,22 +6,26 @@ from jaxtyping import Array, Float
 
 
 class Classifier(nn.Module):
-    """Global average pooling of the encoder's last features, dropout, K logits (paper, 2.2).
+    """Global average pooling of the encoder's last features and K logits (paper, section 2.2).
 
     The average takes volumes of any size; where things lie no longer matters, what is there does.
 
     Attributes:
         encoder: from [b, x, y, z, c] to the features of each stage.
         classes: K.
-        dropout: the share of averaged features that is left out while training.
     """
 
     encoder: nn.Module
     classes: int
-    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b x y z c"], train: bool) -> Float[Array, "b k"]:
+    def __call__(
+        self,
+        x: Float[Array, "b x y z c"],
+        train: bool,
+        factors: Float[Array, "b f"] | None = None,
+    ) -> Float[Array, "b k"]:
+        """Returns the logits; `factors` multiply the averaged features, for dropout."""
         averages = self.encoder(x, train)[-1].astype(jnp.float32).mean(axis=(1, 2, 3))
-        kept = nn.Dropout(self.dropout, deterministic=not train)(averages)
+        kept = averages if factors is None else averages * factors
         return nn.Dense(self.classes, name="head")(kept)

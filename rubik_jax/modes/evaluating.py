@@ -124,16 +124,13 @@ def _judge(run: Run, config: ConfigDict, source: Source, names: tuple[str, ...])
             targets=run.targets,
             progress=progress,
         )
-    name = config.evaluate.regions
-    if name not in REGIONS:
-        raise UserError(f"config.evaluate.regions is {name!r}; expected one of {list(REGIONS)}")
     return judge_masks(
         forward,
         store,
         how,
         values=tuple(run.task.about["values"]),
         ignore=config.data.ignore,
-        regions=REGIONS[name],
+        regions=REGIONS[config.evaluate.regions],
         progress=progress,
     )
 

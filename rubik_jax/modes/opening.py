@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rubik_jax import parallel, workdir
+from rubik_jax import inference, parallel, workdir
 from rubik_jax.data import loader
 from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
@@ -16,6 +16,7 @@ from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
 from rubik_jax.data.store import Store, build
 from rubik_jax.errors import UserError
+from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say, track
 from rubik_jax.tasks.classify import classify
@@ -82,6 +83,13 @@ def open_run(
     cases = _answered(list_cases(config), config.task)
     parts = divide(cases)
     cases = _listed(cases, parts)
+    if config.task != "pretrain":
+        inference.check(config.inference.overlap, tuple(config.inference.mirror))
+    if config.task == "segment" and config.evaluate.regions not in REGIONS:
+        raise UserError(
+            f"config.evaluate.regions is {config.evaluate.regions!r}; expected one of "
+            f"{list(REGIONS)}"
+        )
     store = prepare(cases, config)
     channels, about, targets = store.shapes[0][-1], about or {}, None
     if config.task == "classify":

@@ -10,15 +10,17 @@ from typing import Any
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from rubik_jax import __version__, export, parallel, workdir
+from rubik_jax import __version__, checkpoints, export, parallel, workdir
 from rubik_jax.data import loader
 from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import report
 from rubik_jax.modes.opening import Run, draw_split, keep_split, open_run
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report.progress import say
-from rubik_jax.train import Data, Pace, Start, fit, rehearse
+from rubik_jax.step import initialise
+from rubik_jax.train import Data, Pace, fit, rehearse
 from rubik_jax.transfer import table, transfer
+from rubik_jax.types import Task
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
 
@@ -46,13 +48,17 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     pace.check()
     # A run that has begun keeps its split, and finds its weights in its own checkpoints.
     begun = workdir.begun(folder)
-    start = None if begun else _start(config)
     divide = partial(keep_split, config, folder) if begun else partial(draw_split, config)
     run = open_run(config, divide)
     data = _data(run, config)
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
+    if begun:
+        before = checkpoints.describe(checkpoints.find(folder, "latest"))
+        initial, origin = None, before.get("transfer", "")
+    else:
+        initial, origin = _begin(config, run.task)
     if dry_run:
-        rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, start=start)
+        rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, initial=initial)
         say("this was a dry run: nothing was trained")
         return
     workdir.begin(folder, resolved, run.split._asdict())
@@ -67,21 +73,25 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
             "split": run.split._asdict(),
             "versions": _versions(),
             "channels": run.task.channels,
+            **({"transfer": origin} if origin else {}),
             **run.task.about,
         },
         pace=pace,
         seed=config.seed,
-        start=start,
+        initial=initial,
     )
     report(folder, config, run)
 
 
-def _start(config: ConfigDict) -> Start | None:
-    """What puts the encoder of `config.init_from` into fresh variables, and says how it went."""
+def _begin(config: ConfigDict, task: Task) -> tuple[PyTree | None, str]:
+    """The variables that a run begins with, and the table of where they come from.
+
+    Both are empty for a run from scratch, which makes its own from the seed.
+    """
     if not config.get("init_from"):
         if "init_from" in config:
             say("no config.init_from: all weights are new")
-        return None
+        return None, ""
     options = config.transfer.to_dict()
     kind = options.pop("checkpoint")
     if kind not in ("best", "latest"):
@@ -89,20 +99,18 @@ def _start(config: ConfigDict) -> Start | None:
     source = export.load_source(
         Path(config.init_from).expanduser(), kind="latest" if kind == "latest" else None
     )
-
     theirs = source.description["config"]["model"]["encoder"]
     ours = json.loads(config.model.encoder.to_json())
     # What leaves no trace in the weights' names and shapes.
     for knob in ("strides", "dtype"):
         if ours[knob] != theirs[knob]:
             say(f"note: encoder.{knob} is {ours[knob]} here, {theirs[knob]} in {config.init_from}")
-
-    def start(variables: PyTree) -> PyTree:
-        loaded, rows = transfer(variables, source.variables, parts=("encoder",), **options)
-        say(f"weights of {source.checkpoint}:\n{table(rows)}")
-        return loaded
-
-    return start
+    loaded, rows = transfer(
+        initialise(task, config.seed), source.variables, parts=("encoder",), **options
+    )
+    origin = f"weights of {source.checkpoint}:\n{table(rows)}"
+    say(origin)
+    return loaded, origin
 
 
 def _data(run: Run, config: ConfigDict) -> Data:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from rubik_jax import losses, metrics
 from rubik_jax.augment import augment, make_augmentation
@@ -48,7 +48,8 @@ def classify(
     for knob, share in {"loss.smoothing": smoothing, "model.dropout": dropout}.items():
         if not 0 <= share < 1:
             raise UserError(f"config.{knob} is {share}; expected a share in [0, 1)")
-    net = Classifier(make_encoder(**model["encoder"], axes=(DEVICES,)), len(classes), dropout)
+    net = Classifier(make_encoder(**model["encoder"], axes=(DEVICES,)), len(classes))
+    width = model["encoder"]["widths"][-1]
 
     def measure(logits, batch: Batch, weight) -> tuple[Float[Array, "b"], Metrics]:
         terms = losses.class_loss(logits, batch["target"], weights, smoothing)
@@ -61,9 +62,8 @@ def classify(
         windows = batch["window"].astype(jnp.float32)
         windows, _ = jax.vmap(augment, (0, 0, None, None))(keys, windows, None, options)
         x = network.scaled(windows, scaling)
-        # One key for the batch of a device: which features are left out hangs on its first example.
-        dropped = jax.random.fold_in(keys[0], 1)
-        logits, stats = network.apply(net, variables, x, True, dropout=dropped)
+        factors = jax.vmap(_dropout, (0, None, None))(keys, dropout, width)
+        logits, stats = network.apply(net, variables, x, True, factors)
         terms, report = measure(logits, batch, jnp.ones(keys.shape[0]))
         return jnp.mean(terms), (stats, report)
 
@@ -101,6 +101,15 @@ def classify(
     )
 
 
+def _dropout(key: PRNGKeyArray, share: float, width: int) -> Float[Array, "f"]:
+    """0 for that share of features, and what makes up for them for the rest.
+
+    Each example's from its own key, so that it's the same however devices share the batch.
+    """
+    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - share, (width,))
+    return kept / (1 - share)
+
+
 def summarise(totals: Metrics) -> dict[str, float]:
     """Accuracy and balanced accuracy beside chance and the majority's answer, and the loss."""
     table = np.asarray(totals["confusion"].total)
@@ -128,7 +137,7 @@ def show(numbers: dict[str, float]) -> str:
     parts = [
         f"{said} {numbers[name]:.3f}" if name == "auc" else f"{said} {numbers[name]:.1%}"
         for name, said in names.items()
-        if numbers.get(name) is not None
+        if not np.isnan(numbers.get(name, np.nan))
     ]
     return ", ".join(parts) + beside
 

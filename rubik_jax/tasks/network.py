@@ -30,13 +30,13 @@ def check_scaling(name: str) -> None:
 
 
 def apply(
-    network: nn.Module, variables: PyTree, x: Array, train: bool, **rngs: Any
+    network: nn.Module, variables: PyTree, x: Array, train: bool, *more: Array
 ) -> tuple[Any, PyTree]:
     """What a network answers, and its batch statistics, brought up to date by training."""
     if train and "batch_stats" in variables:
-        answer, changed = network.apply(variables, x, True, mutable=["batch_stats"], rngs=rngs)
+        answer, changed = network.apply(variables, x, True, *more, mutable=["batch_stats"])
         return answer, changed["batch_stats"]
-    return network.apply(variables, x, train, rngs=rngs), variables.get("batch_stats", {})
+    return network.apply(variables, x, train, *more), variables.get("batch_stats", {})
 
 
 def scaled(windows: Array, scaling: str) -> Float[Array, "b x y z c"]:

@@ -24,7 +24,7 @@ def solve(
             as they're asked for.
 
     Returns:
-        What `report.figures.puzzle` draws, all by the grid's places (z fastest): the cubes
+        What `report.puzzle.draw` draws, all by the grid's places (z fastest): the cubes
         "before", "scrambled" and "restored", [m, x, y, z, c]; "scrambled_from" and
         "restored_from", the number of the cube that stands in each place, [m]; "right", whether
         it's back in its place and unturned, [m]; "counts", the cubes along x, y, z.
