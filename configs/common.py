@@ -109,6 +109,23 @@ def encoder(
     return c
 
 
+def augmentation(*, affine: float) -> ConfigDict:
+    """The knobs of random changes within the compiled step; 0 leaves one out."""
+    c = ConfigDict()
+    c.flip = (False, False, False)  # along x, y, z, where anatomy allows it
+    c.affine = affine  # probability of rotation, scaling and shift
+    c.rotate = 10.0  # degrees about each axis at most
+    c.scale = 0.1  # relative at most
+    c.shift = 2.0  # voxels along each axis at most
+    c.intensity = 0.5  # probability of gamma, gain and offset, of each channel
+    c.gain = 0.2  # relative at most
+    c.offset = 0.1  # of the range of intensities at most
+    c.gamma = 0.3  # an exponent up to 1 + gamma, or down to its inverse
+    c.noise = 0.05  # standard deviation at most, of the range of intensities
+    c.blur = 0.5  # sigma at most, in voxels
+    return c
+
+
 def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
     """Adds the knobs of what is trained on labels, from another run's encoder or from scratch."""
     c.init_from = config_dict.placeholder(str)  # the run to start from; without one, from scratch
@@ -130,18 +147,7 @@ def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
     c.data.foreground = 0.0  # share of the windows that must hold a labelled voxel
     c.data.split.seen = ()  # test cases that the other run may have seen; ("*",) for any
 
-    c.augment = ConfigDict()
-    c.augment.flip = (False, False, False)  # along x, y, z, where anatomy allows it
-    c.augment.affine = 0.5  # probability of rotation, scaling and shift
-    c.augment.rotate = 10.0  # degrees about each axis at most
-    c.augment.scale = 0.1  # relative at most
-    c.augment.shift = 2.0  # voxels along each axis at most
-    c.augment.intensity = 0.5  # probability of gain, offset, gamma
-    c.augment.gain = 0.2  # relative at most
-    c.augment.offset = 0.1  # of the range of intensities at most
-    c.augment.gamma = 0.3  # of its logarithm at most
-    c.augment.noise = 0.05  # standard deviation at most, of the range of intensities
-    c.augment.blur = 0.5  # sigma at most, in voxels
+    c.augment = augmentation(affine=0.5)
 
     c.inference = ConfigDict()
     c.inference.overlap = 0.5  # of neighbouring windows

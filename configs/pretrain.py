@@ -79,10 +79,7 @@ COHORTS = {
         steps=20_000,
         batch_size=4,
         dtype="bfloat16",
-        data={
-            "path": "data/brats",
-            "modalities": tuple(f"**/*_{m}.nii.gz" for m in ("t1", "t1ce", "t2", "flair")),
-        },
+        data={"source": "brats", "path": "data/brats"},
     ),
     # MedMNIST3D's adrenal glands, 28x28x28.
     "adrenal": Cohort(
@@ -134,6 +131,9 @@ def get_config(text: str | None = None) -> ConfigDict:
     joint = common.choose("heads", arg.heads, {"tied": False, "joint": True})
     c.proxy.curriculum.hold = 300 if joint else 0  # steps during which no cube is turned
     c.proxy.curriculum.ramp = 400 if joint else 0  # steps until every cube is free to turn
+
+    # Moved windows would have blank edges, which name the octant: intensities alone.
+    c.augment = common.augmentation(affine=0.0)
 
     c.loss = ConfigDict()
     c.loss.alpha = 0.5  # of the permutation loss

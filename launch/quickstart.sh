@@ -1,15 +1,33 @@
 #!/usr/bin/env bash
-# The shortest way to a pre-trained encoder: makes .venv, generates a few phantom scans as .nii.gz
-# files in data/phantom, pre-trains on them, and says how well held-out cubes are put in order and
-# turned back. Needs nothing but Python 3.11 or newer with its venv.
+# The shortest way through: makes .venv, generates a few phantom scans as .nii.gz files in
+# data/phantom, pre-trains on them, and fine-tunes what came of it to segment and to classify them,
+# each beside its twin from scratch. Needs nothing but Python 3.11 or newer with its venv.
 #
 #   bash launch/quickstart.sh [--config.steps=200 ...]
 #
-# Arguments go to the program; paths in them are relative to the repository's root. Called again it
-# resumes a run that broke off, and leaves a finished one as it is.
+# Arguments go to the pre-training; paths in them are relative to the repository's root. Called again
+# it resumes a run that broke off, and leaves a finished one as it is.
 
 # shellcheck source=launch/environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh" base
 
-echo "Pre-training on phantom scans: less than 6 minutes on 2 CPU cores, the install included."
-exec python -m rubik_jax.main --config=configs/pretrain.py --workdir=runs/quickstart "$@"
+run() { # run CONFIG NAME [ARGUMENTS...]
+  local config="$1" name="$2"
+  shift 2
+  python -m rubik_jax.main --config="configs/$config" --workdir="runs/quickstart$name" "$@"
+}
+
+echo "Less than 6 minutes on 2 CPU cores, the install included."
+run pretrain.py "" "$@"
+for task in segment classify; do
+  echo "To $task, from the pre-trained encoder and from scratch."
+  run "$task.py" "_$task" --config.init_from=runs/quickstart
+  run "$task.py" "_${task}_scratch"
+done
+python - <<'END'
+import json, pathlib
+for task, measure in (("segment", "foreground_dice"), ("classify", "accuracy")):
+    for twin, name in (("pre-trained", task), ("from scratch", f"{task}_scratch")):
+        file = pathlib.Path(f"runs/quickstart_{name}/results.json")
+        print(f"{task:8} {twin:12} {measure} {json.loads(file.read_text())['test'][measure]:.3f}")
+END

@@ -1,20 +1,23 @@
 """Every shipped config, shrunk, trains two steps; and its own sizes are what they say."""
 
+import importlib
 import json
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from configs import pretrain
+from configs import classify, pretrain, segment
 from rubik_jax import proxy
 from rubik_jax.main import main
+from tests.cohorts import write_brats, write_haemorrhage
 
 SMALLEST = {  # the smallest volume of a cohort, in voxels
     "phantom": (44, 52, 44),
     "hippocampus": (31, 40, 24),
     "haemorrhage": (230, 270, 30),
     "brats": (240, 240, 155),
+    "adrenal": (28, 28, 28),
 }
 VARIANTS = [*pretrain.COHORTS, "phantom,net=resnet", "phantom,grid=3", "folder,heads=joint"]
 
@@ -50,42 +53,108 @@ def test_unknown_arguments_are_refused():
             pretrain.get_config(text)
 
 
-def write_cohort(c, folder) -> None:
-    """Four cases with as many modalities as the config names, in its source's layout."""
-    window = np.array(cubes(c).window) + 1
+def write_cohort(c, folder, size) -> None:
+    """Eight cases in the layout that the config reads, one of the window's size or more."""
+    if c.data.source == "brats":
+        write_brats(folder, cases=8, size=size)
+    elif c.data.get("labels") == "causes.csv":
+        write_haemorrhage(folder, size=size)
+    elif c.data.source == "medmnist3d":
+        write_medmnist(folder)
+    else:
+        write_msd(folder, size, c.data.get("labels") == "folders")
+
+
+def write_medmnist(file) -> None:
     rng = np.random.default_rng(0)
-    (folder / "imagesTr").mkdir(parents=True)
-    (folder / "labelsTr").mkdir()
-    ends = [m.rpartition("*")[2] for m in c.data.modalities]
-    for case in "abcd":
-        for end in ends:
-            image = nib.Nifti1Image(rng.uniform(0, 80, window).astype(np.float32), np.eye(4))
-            nib.save(image, folder / "imagesTr" / f"{case}{end}")
-        if c.data.source == "msd":
-            label = nib.Nifti1Image(rng.integers(0, 3, window).astype(np.uint8), np.eye(4))
-            nib.save(label, folder / "labelsTr" / f"{case}{ends[0]}")
+    parts = {"train": 8, "val": 4, "test": 4}
+    arrays = {}
+    for part, count in parts.items():
+        arrays[f"{part}_images"] = rng.integers(0, 2, (count, 28, 28, 28), np.uint8) * 255
+        arrays[f"{part}_labels"] = np.arange(count, dtype=np.uint8)[:, None] % 2
+    np.savez(file, **arrays)
+
+
+def write_msd(folder, size, by_class: bool) -> None:
+    """Images and masks with a dataset.json, or images in a folder for each class."""
+    rng = np.random.default_rng(0)
+    (folder / "labelsTr").mkdir(parents=True)
+    for number, case in enumerate("abcdefgh"):
+        home = folder / (f"class{number % 2}" if by_class else "imagesTr")
+        home.mkdir(exist_ok=True)
+        image = nib.Nifti1Image(rng.uniform(0, 80, size).astype(np.float32), np.eye(4))
+        nib.save(image, home / f"{case}.nii.gz")
+        if not by_class:
+            label = nib.Nifti1Image(rng.integers(0, 3, size).astype(np.uint8), np.eye(4))
+            nib.save(label, folder / "labelsTr" / f"{case}.nii.gz")
     listed = [
         {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"}
-        for case in "abcd"
+        for case in "abcdefgh"
     ]
-    about = {"modality": {"0": "MRI"}, "training": listed}
-    (folder / "dataset.json").write_text(json.dumps(about))
+    (folder / "dataset.json").write_text(json.dumps({"modality": {"0": "MRI"}, "training": listed}))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_shrunk_config_trains_two_steps(variant, tmp_path):
-    c = pretrain.get_config(f"cohort={variant},debug")
-    shrunk = [f"--config.data.path={tmp_path / 'data'}", f"--config.data.store={tmp_path / 's'}"]
-    if c.data.source != "phantom":
-        # As thin as it was along z, so that the strides of thin volumes are put to the test.
-        c.proxy.cube, c.proxy.gap = tuple(min(side, 16) for side in c.proxy.cube), (1, 1, 1)
-        shrunk += [f"--config.proxy.cube={c.proxy.cube}", "--config.proxy.gap=(1,1,1)"]
-        write_cohort(c, tmp_path / "data")
+def trains_two_steps(task, variant, c, tmp_path, *overrides) -> None:
+    name = "data.npz" if c.data.source == "medmnist3d" else "data"
+    places = {"path": tmp_path / name, "store": tmp_path / "store"}
     run = tmp_path / "run"
-    command = [f"--config=configs/pretrain.py:cohort={variant},debug", f"--workdir={run}"]
-    fast = ["--config.steps=2", "--config.batch_size=2"]
-    assert main(["main", *command, *shrunk, *fast]) == 0
+    command = [
+        "main",
+        f"--config=configs/{task}.py:cohort={variant},debug",
+        f"--workdir={run}",
+        *(f"--config.data.{knob}={place}" for knob, place in places.items()),
+        "--config.steps=2",
+        "--config.batch_size=2",
+        *overrides,
+    ]
+    assert main(command) == 0
     lines = (run / "metrics.jsonl").read_text().splitlines()
     train = [r for r in map(json.loads, lines) if r["part"] == "train"]
     assert [r["step"] for r in train] == [1, 2]
     assert all(np.isfinite(r["loss"]) for r in train)
+    assert (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_shrunk_pretraining_trains_two_steps(variant, tmp_path):
+    c = pretrain.get_config(f"cohort={variant},debug")
+    shrunk = []
+    if c.data.source not in ("phantom", "medmnist3d"):
+        # As thin as it was along z, so that the strides of thin volumes are put to the test.
+        c.proxy.cube, c.proxy.gap = tuple(min(side, 16) for side in c.proxy.cube), (1, 1, 1)
+        shrunk = [f"--config.proxy.cube={c.proxy.cube}", "--config.proxy.gap=(1,1,1)"]
+    size = tuple(n + 1 for n in cubes(c).window)
+    if c.data.source != "phantom":
+        name = "data.npz" if c.data.source == "medmnist3d" else "data"
+        write_cohort(c, tmp_path / name, size)
+    trains_two_steps("pretrain", variant, c, tmp_path, *shrunk)
+
+
+@pytest.mark.parametrize(
+    ("task", "variant"),
+    [
+        *(("segment", cohort) for cohort in segment.COHORTS),
+        ("segment", "hippocampus,head=duc"),
+        ("segment", "brats,head=duc"),
+        ("segment", "phantom,net=resnet"),
+        *(("classify", cohort) for cohort in classify.COHORTS),
+    ],
+)
+def test_shrunk_fine_tuning_trains_two_steps(task, variant, tmp_path):
+    c = importlib.import_module(f"configs.{task}").get_config(f"cohort={variant},debug")
+    shrunk = [] if c.data.source == "medmnist3d" else ["--config.window=(16,16,8)"]
+    if c.data.source == "folder" and task == "segment":
+        shrunk += ["--config.data.modalities=('imagesTr/*.nii.gz',)"]
+        shrunk += ["--config.data.masks=labelsTr/*.nii.gz"]
+    if c.data.source != "phantom":
+        name = "data.npz" if c.data.source == "medmnist3d" else "data"
+        write_cohort(c, tmp_path / name, (18, 20, 10))
+    trains_two_steps(task, variant, c, tmp_path, *shrunk)
+
+
+def test_an_encoder_is_the_same_before_and_after_the_transfer():
+    for task in (segment, classify):
+        for cohort in task.COHORTS:
+            before, after = (module.get_config(f"cohort={cohort}") for module in (pretrain, task))
+            assert before.model.encoder == after.model.encoder, cohort
+            assert before.data.intensity == after.data.intensity, cohort

@@ -19,6 +19,7 @@ from rubik_jax import parallel
 from rubik_jax.optim import make_optimiser
 from rubik_jax.step import initialise, make_state, make_step
 from rubik_jax.tasks.pretrain import pretrain
+from tests.tasks.supervised import STILL
 
 norm, batch = sys.argv[1], 8
 task = pretrain(
@@ -27,7 +28,7 @@ task = pretrain(
         orders="greedy", num_orders=6, turns="half", masking=0.5, curriculum=dict(hold=0, ramp=0)),
     model=dict(projection=8, heads="joint", hidden=8, encoder=dict(name="vgg", widths=(4, 8),
         convs=(1, 1), strides=((1, 1, 1), (2, 2, 2)), norm=norm, dtype="float32")),
-    loss=dict(alpha=0.5, beta=0.5, gamma=0.5, reduction="mean"),
+    loss=dict(alpha=0.5, beta=0.5, gamma=0.5, reduction="mean"), augmentation=STILL,
 )
 optimiser = make_optimiser(name="sgd", weight_decay=0.0, momentum=0.9, clip=0.0, steps=4,
     schedule="constant", rate=0.1, warmup=0, final=0.0, drops=(), drop_factor=0.1)

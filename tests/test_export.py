@@ -16,6 +16,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.optim import make_optimiser
 from rubik_jax.tasks.pretrain import make_network, make_puzzle, pretrain
 from rubik_jax.train import Data, Pace, fit
+from tests.tasks.supervised import STILL
 
 PUZZLE = {
     "counts": (2, 1, 1),
@@ -48,7 +49,9 @@ def run(tmp_path_factory):
     """Two steps, the first of which is the best."""
     folder = tmp_path_factory.mktemp("export")
     loss = {"alpha": 0.5, "beta": 0.5, "gamma": 0.5, "reduction": "mean"}
-    task = pretrain(channels=1, proxy_options=PUZZLE, model=MODEL, loss=loss, seed=0)
+    task = pretrain(
+        channels=1, proxy_options=PUZZLE, model=MODEL, loss=loss, augmentation=STILL, seed=0
+    )
     falling = itertools.count(0, -1)
     task = task._replace(score=lambda numbers: float(next(falling)))
     optimiser = make_optimiser(

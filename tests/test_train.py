@@ -14,6 +14,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.optim import make_optimiser
 from rubik_jax.tasks.pretrain import pretrain
 from rubik_jax.train import Data, DivergedError, Pace, fit
+from tests.tasks.supervised import STILL
 
 # What the page of a run shows of it.
 CONFIG = pretrain_config("debug")
@@ -54,6 +55,7 @@ def task(norm: str = "group"):
             "hidden": 0,
         },
         loss={"alpha": 0.5, "beta": 0.5, "gamma": 0.5, "reduction": "mean"},
+        augmentation=STILL,
         seed=0,
     )
 

@@ -16,6 +16,7 @@ from rubik_jax.export import load_source
 from rubik_jax.models import make_encoder
 from rubik_jax.tasks.pretrain import pretrain
 from rubik_jax.transfer import adapt, table, transfer
+from tests.tasks.supervised import STILL
 
 ENCODER = {
     "name": "vgg",
@@ -102,7 +103,9 @@ def test_an_encoder_of_the_proxy_computes_the_same_in_another_network(norm):
     }
     model = {"encoder": encoder, "projection": 8, "heads": "tied", "hidden": 0}
     loss = {"alpha": 0.5, "beta": 0.5, "gamma": 0.5, "reduction": "mean"}
-    task = pretrain(channels=1, proxy_options=puzzle, model=model, loss=loss, seed=0)
+    task = pretrain(
+        channels=1, proxy_options=puzzle, model=model, loss=loss, augmentation=STILL, seed=0
+    )
     source, fresh = drawn(task.init, 0), variables(norm=norm)
     loaded, rows = move(fresh, {**source, "opt_state": {"count": np.int32(3)}})
 

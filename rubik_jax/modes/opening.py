@@ -207,6 +207,7 @@ def build_task(
             proxy_options=config.proxy.to_dict(),
             model=model,
             loss=loss,
+            augmentation=config.augment.to_dict(),
             seed=config.seed,
         )
     options = {

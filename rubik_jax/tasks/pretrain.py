@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rubik_jax import losses, metrics, proxy
+from rubik_jax.augment import augment, make_augmentation
 from rubik_jax.errors import UserError
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
 from rubik_jax.models.siamese import HEADS
@@ -26,6 +27,7 @@ def pretrain(
     proxy_options: dict[str, Any],
     model: dict[str, Any],
     loss: dict[str, Any],
+    augmentation: dict[str, Any],
     seed: int,
 ) -> Task:
     """Builds the task.
@@ -35,6 +37,7 @@ def pretrain(
         proxy_options: as `config.proxy`.
         model: as `config.model`.
         loss: as `config.loss`, the members of `Weights`.
+        augmentation: as `config.augment`; of the windows that are trained on.
         seed: of the set of orders.
 
     Raises:
@@ -43,6 +46,7 @@ def pretrain(
     puzzle, curriculum = make_puzzle(**proxy_options, seed=seed)
     weights = Weights(**loss)
     losses.check_reduction(weights.reduction)
+    options = make_augmentation(**augmentation)
     network = make_network(puzzle, **model)
 
     def answer(variables, batch: Batch, keys, puzzle: proxy.Puzzle, freedom, train: bool):
@@ -55,7 +59,13 @@ def pretrain(
 
     def loss_of(variables, batch: Batch, keys, step: Int[Array, ""]):
         freedom = curriculum(step)
-        (logits, stats), truth = answer(variables, batch, keys, puzzle, freedom, True)
+        looks, games = jax.vmap(jax.random.split, out_axes=1)(keys)
+        windows, _ = jax.vmap(augment, (0, 0, None, None))(
+            looks, batch["window"].astype(jnp.float32), None, options
+        )
+        (logits, stats), truth = answer(
+            variables, {"window": windows}, games, puzzle, freedom, True
+        )
         terms = scoring.loss_terms(logits, truth, puzzle, weights)
         one = jnp.ones(keys.shape[0])
         report = {name: metrics.weighted(value, one) for name, value in terms.items()}

@@ -10,6 +10,7 @@ import pytest
 from rubik_jax.errors import UserError
 from rubik_jax.tasks.pretrain import make_puzzle, pretrain
 from rubik_jax.types import DEVICES
+from tests.tasks.supervised import STILL
 
 PROXY = {
     "counts": [2, 2, 2],
@@ -49,7 +50,9 @@ def make(norm="group", heads="tied", **changes):
     """A task of that puzzle, and variables for it."""
     model = MODEL | {"encoder": ENCODER | {"norm": norm}, "heads": heads}
     options = PROXY | changes
-    task = pretrain(channels=1, proxy_options=options, model=model, loss=LOSS, seed=0)
+    task = pretrain(
+        channels=1, proxy_options=options, model=model, loss=LOSS, augmentation=STILL, seed=0
+    )
     return task, filled(task.init)
 
 
@@ -227,4 +230,11 @@ def test_a_puzzle_that_cannot_be_is_refused(changes, sentence):
 )
 def test_a_network_or_an_objective_that_cannot_be_is_refused(model, loss, sentence):
     with pytest.raises(UserError, match=sentence):
-        pretrain(channels=1, proxy_options=PROXY, model=MODEL | model, loss=LOSS | loss, seed=0)
+        pretrain(
+            channels=1,
+            proxy_options=PROXY,
+            model=MODEL | model,
+            loss=LOSS | loss,
+            augmentation=STILL,
+            seed=0,
+        )

@@ -1,0 +1,164 @@
+"""Segmentation: which voxels count, what is reported of them, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rubik_jax import metrics
+from rubik_jax.errors import UserError
+from rubik_jax.tasks.segment import diagnose, segment
+from tests.tasks.supervised import ENCODER, STILL, keys, variables
+
+VALUES = (0, 2, 5)
+MODEL = {"encoder": ENCODER, "scaling": "cube", "head": "duc", "convs": 0, "width": 0}
+LOSS = {"cross_entropy": 1.0, "dice": 0.0, "class_weights": (), "balanced": False}
+WINDOW = (4, 6, 3)
+
+
+def make(loss=None, model=None, augmentation=None, frequencies=(0.5, 0.3, 0.2)):
+    return segment(
+        channels=1,
+        values=VALUES,
+        frequencies=frequencies,
+        window=WINDOW,
+        model=MODEL | (model or {}),
+        loss=LOSS | (loss or {}),
+        augmentation=STILL | (augmentation or {}),
+    )
+
+
+def batch(count=3, labels=VALUES):
+    rng = np.random.default_rng(1)
+    return {
+        "window": jnp.asarray(rng.random((count, *WINDOW, 1)), jnp.float16),
+        "label": jnp.asarray(rng.choice(labels, (count, *WINDOW)), jnp.int16),
+        "weight": jnp.ones(count),
+    }
+
+
+def test_loss_is_that_of_the_answers_to_the_window():
+    task, given = make(), batch()
+    held = variables(task)
+    loss, (_, report) = jax.jit(task.loss)(held, given, keys(3), 0)
+    shares = task.respond(held, given["window"])
+    truth = np.searchsorted(VALUES, given["label"])
+    wanted = -jnp.log(jnp.take_along_axis(shares, truth[..., None], -1)).mean()
+    np.testing.assert_allclose(loss, wanted, rtol=1e-4)
+    np.testing.assert_allclose(report["loss"].value, loss, rtol=1e-5)
+    np.testing.assert_allclose(shares.sum(axis=-1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("nothing", [-1, 3, 9])
+def test_voxels_without_a_known_label_count_nowhere(nothing):
+    task, given = make(), batch()
+    held = variables(task)
+    seen = np.ones(given["label"].shape, bool)
+    seen[:, :2] = False
+    hidden = given | {"label": jnp.where(seen, given["label"], nothing)}
+    shares = np.asarray(task.respond(held, given["window"]))
+    truth = np.searchsorted(VALUES, given["label"])
+    wanted = -np.log(np.take_along_axis(shares, truth[..., None], -1))[..., 0]
+    loss = task.loss(held, hidden, keys(3), 0)[0]
+    np.testing.assert_allclose(loss, wanted[seen].mean(), rtol=1e-4)
+    totals = task.evaluate(held, hidden, keys(3))
+    np.testing.assert_allclose(totals["truth_voxels"].total.sum(), seen.sum())
+
+
+def test_numbers_are_those_of_all_windows_together():
+    task, given = make(), batch()
+    held = variables(task)
+    numbers = task.summarise(task.evaluate(held, given, keys(3)))
+    guess = np.array(VALUES)[np.asarray(task.respond(held, given["window"])).argmax(-1)]
+    truth = np.asarray(given["label"])
+    for value in VALUES:
+        both = ((guess == value) & (truth == value)).sum()
+        sizes = (guess == value).sum() + (truth == value).sum()
+        np.testing.assert_allclose(numbers[f"dice_{value}"], 2 * both / sizes, rtol=1e-5)
+        np.testing.assert_allclose(numbers[f"iou_{value}"], both / (sizes - both), rtol=1e-5)
+    mean = np.mean([numbers["iou_2"], numbers["iou_5"]])
+    np.testing.assert_allclose(numbers["foreground_miou"], mean)
+    np.testing.assert_allclose(numbers["miou"], (2 * mean + numbers["iou_0"]) / 3)
+    assert task.score(numbers) == numbers["foreground_dice"]
+
+
+def test_fillers_weigh_nothing_and_parts_add_up():
+    task, given = make(), batch(4)
+    held = variables(task)
+    whole = task.evaluate(held, {name: each[:3] for name, each in given.items()}, keys(3))
+    weighted = given | {"weight": jnp.array([1.0, 1.0, 1.0, 0.0])}
+    one, other = (
+        task.evaluate(held, {name: each[part] for name, each in weighted.items()}, keys(2))
+        for part in (slice(2), slice(2, 4))
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), whole, metrics.add(one, other)
+    )
+
+
+def test_rare_classes_weigh_more_where_that_is_asked_for():
+    given = batch()
+    rare = given | {"label": jnp.full_like(given["label"], 5)}
+    mixed = jnp.concatenate([rare["label"][:, :1], jnp.zeros_like(given["label"][:, 1:])], axis=1)
+    plain, balanced = make(), make({"balanced": True}, frequencies=(0.9, 0.05, 0.05))
+    held = variables(plain)
+
+    def share(task):
+        """How much of the gradient on the bias comes from the rare class."""
+        slope = jax.grad(lambda v: task.loss(v, given | {"label": mixed}, keys(3), 0)[0])(held)
+        bias = slope["params"]["decoder"]["logits"]["dense"]["bias"].reshape(-1, 3).sum(axis=0)
+        return abs(bias[2]) / abs(bias).sum()
+
+    assert share(balanced) > share(plain)
+
+
+def test_augmentation_moves_windows_with_their_labels():
+    """Flips alone, of a network that answers voxel by voxel alike: the loss stays what it is."""
+    loss = {"dice": 1.0}
+    flat = ENCODER | {"widths": [4], "convs": [1], "strides": [[1, 1, 1]]}
+    still, flipped = (
+        make(loss, {"encoder": flat}, augmentation)
+        for augmentation in ({}, {"flip": (True, True, True)})
+    )
+    held = variables(still)
+    kernel = held["params"]["encoder"]["stage0_conv0"]["kernel"]
+    symmetric = sum(
+        jnp.flip(kernel, axes) for axes in ((), 0, 1, 2, (0, 1), (0, 2), (1, 2), (0, 1, 2))
+    )
+    held["params"]["encoder"]["stage0_conv0"]["kernel"] = symmetric
+    given = batch(8)
+    losses = [task.loss(held, given, keys(8), 0)[0] for task in (still, flipped)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_one_step_down_the_gradient_lowers_the_loss():
+    for head in ("duc", "unet"):
+        task = make({"dice": 1.0}, {"head": head, "convs": 1})
+        held, given = variables(task), batch()
+        slope = jax.jit(jax.grad(lambda v, t=task, g=given: t.loss(v, g, keys(3), 0)[0]))(held)
+        after = optax.apply_updates(held, jax.tree.map(lambda g: -0.01 * g, slope))
+        assert task.loss(after, given, keys(3), 0)[0] < task.loss(held, given, keys(3), 0)[0]
+
+
+def test_a_network_that_finds_nothing_is_named():
+    numbers = {"dice_0": 0.9, "dice_2": 0.0, "dice_5": 0.0}
+    assert "nothing but background" in diagnose(numbers, VALUES)[0]
+    assert "[5]" in diagnose(numbers | {"dice_2": 0.5}, VALUES)[0]
+    assert not diagnose({"dice_0": 0.9, "dice_2": 0.5, "dice_5": 0.1}, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"loss": {"class_weights": (1.0, 2.0)}}, "config.loss.class_weights is"),
+        ({"loss": {"class_weights": (1.0, 2.0, -1.0)}}, "config.loss.class_weights is"),
+        ({"loss": {"class_weights": (1.0, 2.0, 3.0), "balanced": True}}, "config.loss.balanced"),
+        ({"model": {"scaling": "log"}}, "config.model.scaling is 'log'"),
+        ({"model": {"head": "fpn"}}, "config.model.head is 'fpn'"),
+        ({"augmentation": {"affine": 2.0}}, "config.augment.affine is 2.0"),
+    ],
+)
+def test_what_cannot_be_is_refused(change, said):
+    with pytest.raises(UserError, match=said):
+        make(**change)
