@@ -73,7 +73,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     )
     c.model.scaling = "cube"  # of a window, as the cubes were; or zscore, none
     c.model.head = common.choose("head", arg.head, {"unet": "unet", "duc": "duc"})
-    c.model.convs = 1 if arg.head == "duc" else 2  # of each stage (unet), or on the features (duc)
+    c.model.convs = 1  # of each stage (unet), or on the features (duc)
     c.model.width = 0  # duc: their channels, 0 for those of the features
 
     c.evaluate.repeats = 2

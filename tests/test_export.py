@@ -67,7 +67,8 @@ def run(tmp_path_factory):
         drops=(),
         drop_factor=0.1,
     )
-    volumes = [np.random.default_rng(i).random((10, 5, 5, 1), np.float32) for i in range(3)]
+    rngs = map(np.random.default_rng, range(3))
+    volumes = [{"window": rng.random((10, 5, 5, 1), np.float32)} for rng in rngs]
     data = Data(
         lambda start: loader.training_batches(
             volumes, window=task.window, batch_size=2, seed=0, start=start

@@ -243,7 +243,7 @@ def test_a_workdir_that_cannot_be_written_is_refused(cohort, capsys):
 
 def test_evaluating_a_run_that_is_not_done_does_not_end_it(cohort, capsys, monkeypatch):
     run = cohort.parent / "run"
-    monkeypatch.setattr("rubik_jax.main._evaluate", interrupted)
+    monkeypatch.setattr("rubik_jax.modes.training.report", interrupted)
     assert main(command(cohort)) == 130
     monkeypatch.undo()
     # Its last checkpoint taken away, it stands where an interrupted run would.
