@@ -90,25 +90,6 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     return c
 
 
-def encoder(
-    *,
-    name: str,
-    widths: tuple[int, ...],
-    convs: tuple[int, ...],
-    strides: tuple[tuple[int, int, int], ...],
-    dtype: str,
-) -> ConfigDict:
-    """The knobs of an encoder; a run that starts from another must have the same."""
-    c = ConfigDict()
-    c.name = choose("net", name, {"vgg": "vgg", "resnet": "resnet"})
-    c.widths = widths  # channels of each stage
-    c.convs = convs  # convolutions (vgg) or residual blocks (resnet) of each stage
-    c.strides = strides  # pooling before each stage, along x, y, z
-    c.norm = "group"  # or batch, none
-    c.dtype = dtype  # or bfloat16, float32: what is computed in
-    return c
-
-
 def augmentation(*, affine: float) -> ConfigDict:
     """The knobs of random changes within the compiled step; 0 leaves one out."""
     c = ConfigDict()

@@ -142,13 +142,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.loss.reduction = "sum"  # or mean: of rotation and masking loss over the cubes
 
     c.model = ConfigDict()
-    c.model.encoder = common.encoder(
-        name=arg.net,
-        widths=cohort.widths,
-        convs=convs(cohort.widths),
-        strides=cohort.strides,
-        dtype=cohort.dtype,
-    )
+    c.model.encoder = encoder(arg.cohort, arg.net)
     c.model.projection = 64  # length of a cube's vector
     c.model.heads = arg.heads  # tied: weights shared by the places; or joint, the paper's
     c.model.hidden = 256 if joint else 0  # joint: width of the order head's hidden layer
@@ -157,9 +151,18 @@ def get_config(text: str | None = None) -> ConfigDict:
     return common.miniature(c) if arg.debug else c
 
 
-def convs(widths: tuple[int, ...]) -> tuple[int, ...]:
-    """Convolutions of each stage: one at full resolution, where they cost most, then two."""
-    return (1, *(2 for _ in widths[1:]))
+def encoder(cohort: str, net: str) -> ConfigDict:
+    """The encoder of a cohort, before and after the transfer."""
+    it = COHORTS[cohort]
+    c = ConfigDict()
+    c.name = common.choose("net", net, {"vgg": "vgg", "resnet": "resnet"})
+    c.widths = it.widths  # channels of each stage
+    # Convolutions (vgg) or residual blocks (resnet): one at full resolution, where they cost most.
+    c.convs = (1, *(2 for _ in it.widths[1:]))
+    c.strides = it.strides  # pooling before each stage, along x, y, z
+    c.norm = "group"  # or batch, none
+    c.dtype = it.dtype  # or bfloat16, float32: what is computed in
+    return c
 
 
 def _counts(grid: str) -> tuple[int, int, int]:

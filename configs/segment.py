@@ -64,13 +64,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.loss.balanced = False  # True: weights inverse to how often a label is
 
     c.model = ConfigDict()
-    c.model.encoder = common.encoder(
-        name=arg.net,
-        widths=seen.widths,
-        convs=pretrain.convs(seen.widths),
-        strides=seen.strides,
-        dtype=seen.dtype,
-    )
+    c.model.encoder = pretrain.encoder(arg.cohort, arg.net)
     c.model.scaling = "cube"  # of a window, as the cubes were; or zscore, none
     c.model.head = common.choose("head", arg.head, {"unet": "unet", "duc": "duc"})
     c.model.convs = 1  # of each stage (unet), or on the features (duc)

@@ -9,20 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from rubik_jax.augment import augment, blur, make_augmentation, resample, rotation
 from rubik_jax.errors import UserError
+from tests.tasks.supervised import STILL as OFF
 
-OFF = {
-    "flip": (False, False, False),
-    "affine": 0.0,
-    "rotate": 0.0,
-    "scale": 0.0,
-    "shift": 0.0,
-    "intensity": 0.0,
-    "gain": 0.0,
-    "offset": 0.0,
-    "gamma": 0.0,
-    "blur": 0.0,
-    "noise": 0.0,
-}
 AFFINE = {"affine": 1.0, "rotate": 20.0, "scale": 0.2, "shift": 2.0}
 COLOUR = {"intensity": 1.0, "gain": 0.3, "offset": 0.2, "gamma": 0.5}
 ALL = {"flip": (True, True, True), **AFFINE, **COLOUR, "blur": 1.0, "noise": 0.1}
