@@ -30,7 +30,7 @@ class Cohort(NamedTuple):
 
 
 COHORTS = {
-    "phantom": Cohort(window=(36, 44, 36), steps=200, batch_size=2, data={}),
+    "phantom": Cohort(window=(36, 44, 36), steps=100, batch_size=2, data={}),
     "hippocampus": Cohort(window=(32, 40, 24), steps=1500, batch_size=4, data={}),
     # The paper's cubes; whole tumour, tumour core and enhancing tumour beside the labels.
     "brats": Cohort(

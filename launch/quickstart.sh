@@ -19,10 +19,11 @@ run() { # run CONFIG NAME [ARGUMENTS...]
 
 echo "Less than 6 minutes on 2 CPU cores, the install included."
 run pretrain.py "" "$@"
-for task in segment classify; do
+for config in segment.py:head=duc classify.py; do
+  task="${config%%.*}"
   echo "To $task, from the pre-trained encoder and from scratch."
-  run "$task.py" "_$task" --config.init_from=runs/quickstart
-  run "$task.py" "_${task}_scratch"
+  run "$config" "_$task" --config.init_from=runs/quickstart
+  run "$config" "_${task}_scratch"
 done
 python - <<'END'
 import json, pathlib
