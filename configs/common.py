@@ -78,7 +78,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.split.seed = 0
     c.data.split.folds = 0  # cross-validation: how many folds, instead of a share for test
     c.data.split.fold = 0  # which of them is held out, from 0
-    c.data.split.file = ""  # a file that says which case is in which part (docs/data.md)
+    c.data.split.file = ""  # or CSV (case,part), JSON, or nnU-Net's splits_final.json
 
     c.every = ConfigDict()
     c.every.log = max(1, steps // 50)
@@ -126,6 +126,7 @@ def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
     c.data.pad = "edge"  # or refuse: volumes smaller than the window
     c.data.labelled = "all"  # training cases whose labels are used: a number (8) or a share (10%)
     c.data.foreground = 0.0  # share of the windows that must hold a labelled voxel
+    c.data.split.run = config_dict.placeholder(str)  # whose split is taken, if not init_from's
     c.data.split.seen = ()  # test cases that the other run may have seen; ("*",) for any
 
     c.augment = augmentation(affine=0.5)

@@ -23,7 +23,7 @@ for config in segment.py:head=duc classify.py; do
   task="${config%%.*}"
   echo "To $task, from the pre-trained encoder and from scratch."
   run "$config" "_$task" --config.init_from=runs/quickstart
-  run "$config" "_${task}_scratch"
+  run "$config" "_${task}_scratch" --config.data.split.run=runs/quickstart
 done
 python - <<'END'
 import json, pathlib

@@ -1,6 +1,7 @@
-"""The command: flags and config are read here and in no room below."""
+"""The command: its flags and its config are parsed here, and handed to the mode asked for."""
 
 import importlib
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ from rubik_jax.train import DivergedError
 
 MODES = ("train", "evaluate", "predict")
 # What the later modes may change of a run's config: what is looked at, not what was trained.
-LATER = ("data.", "inference.", "evaluate.")
+SOURCE = ("source", "path", "modalities", "masks", "labels", "count", "store", "workers")
+LATER = (*(f"data.{name}" for name in SOURCE), "inference.", "evaluate.")
+ONLY = {"dry_run": ("train",), "input": ("predict",), "output": ("predict", "evaluate")}
 
 
 class Command(NamedTuple):
@@ -106,9 +109,13 @@ def _parse(arguments: list[str]) -> Command:
             flag_values=values,
             sys_argv=arguments,
         )
+    _refuse_twice(arguments)
     rest = _read(values, arguments)
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}; expected --name=value")
+    for flag, modes in ONLY.items():
+        if values[flag].present and values.mode not in modes:
+            raise UserError(f"--{flag} is for --mode={' or '.join(modes)}, not {values.mode}")
     folder = _folder(values)
     if values.config is None:
         raise UserError("--config is missing; expected e.g. --config=configs/pretrain.py")
@@ -123,11 +130,24 @@ def _read(values: flags.FlagValues, arguments: list[str]) -> list[str]:
     """Parses the arguments; returns those that are no flags."""
     try:
         return values(arguments)[1:]
+    except (KeyError, AttributeError) as error:  # by ml_collections, of a knob there isn't
+        part = re.search(r"\w+", str(error.args[0])).group()
+        named = [a.partition("=")[0].lstrip("-") for a in arguments if "." in a.partition("=")[0]]
+        knob = next((name for name in named if part in name.split(".")), part)
+        raise UserError(f"{knob} is no knob; expected one that the config has") from error
     except Exception as error:  # a config is the user's code: whatever it raises is a mistake
         # ml_collections puts the traceback of a config's error into the message; its end counts.
         said = str(error).strip()
         said = said.splitlines()[-1] if "Traceback" in said else " ".join(said.split())
         raise UserError(said.removeprefix("ValueError: ") or type(error).__name__) from error
+
+
+def _refuse_twice(arguments: list[str]) -> None:
+    """An override that is given twice: ml_collections puts tuples one after the other."""
+    names = [argument.partition("=")[0].lstrip("-") for argument in arguments]
+    twice = [name for name in names if name.startswith("config.") and names.count(name) > 1]
+    if twice:
+        raise UserError(f"--{twice[0]} is given {names.count(twice[0])} times; expected once")
 
 
 def _folder(values: flags.FlagValues) -> Path:
@@ -167,7 +187,7 @@ def _changed(before: ConfigDict, config: ConfigDict) -> tuple[str, ...]:
         if not name.startswith(LATER):
             raise UserError(
                 f"config.{name} was settled when the run was trained; expected overrides of "
-                f"{', '.join(f'config.{part}*' for part in LATER)} alone"
+                f"{', '.join(f'config.{part}' for part in LATER)} alone"
             )
     return changed
 

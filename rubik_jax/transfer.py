@@ -247,7 +247,7 @@ def _check_parts(parts: tuple[str, ...], ours: Leaves, theirs: Leaves) -> None:
             if part not in found:
                 raise UserError(
                     f"{whose} has no params/{part}, but {found or 'no parameters at all'}; "
-                    "expected each of config.transfer.parts on both sides"
+                    "expected it on both sides"
                 )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -9,8 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from configs import segment
 from rubik_jax import checkpoints, train
+from rubik_jax.data import volumes
 from rubik_jax.main import main
+from rubik_jax.modes import predicting
 
 ENCODER = [
     "--config.model.encoder.widths=(4,6)",
@@ -137,9 +141,10 @@ def test_weights_come_from_the_pre_training_and_the_rest_is_new(cohort, pretrain
 
 
 def test_masks_are_predicted_on_the_scans_own_grid(cohort, segmented, tmp_path):
-    options = [f"--input={cohort / 'scans'}", f"--output={tmp_path / 'out'}"]
-    more = ["--config.data.modalities=('*.nii.gz',)", "--config.data.masks="]
-    more += ["--config.inference.probabilities=True", "--config.inference.mirror=(0,)"]
+    new = tmp_path / "new" / "scans"
+    shutil.copytree(cohort / "scans", new)
+    options = [f"--input={new.parent}", f"--output={tmp_path / 'out'}"]
+    more = ["--config.inference.probabilities=True", "--config.inference.mirror=(0,)"]
     assert main(["main", "--mode=predict", f"--workdir={segmented}", *options, *more]) == 0
     assert len(list((tmp_path / "out").iterdir())) == 2 * len(CASES)
     for case in CASES:
@@ -172,8 +177,22 @@ def test_a_run_is_evaluated_again_and_on_other_labelled_scans(cohort, segmented,
     assert main([*other, f"--output={tmp_path / 'out'}"]) == 0
     assert [row["case"] for row in read_rows(tmp_path / "out" / "cases.csv")] == ["new_a", "new_b"]
     assert (segmented / "results.json").read_text() == results
-    assert main([*other, "--config.window=(8,8,8)"]) == 2
-    assert "config.window was settled" in sentence(capsys)
+    capsys.readouterr()
+    for more, words in (
+        (["--config.window=(8,8,8)"], ["config.window was settled"]),
+        (["--config.data.intensity.high=50.0"], ["config.data.intensity.high was settled"]),
+        ([f"--output={segmented}"], ["is a run"]),
+        (
+            [
+                "--config.data.modalities=('scans/*.nii.gz','scans/*.nii.*z')",
+                f"--output={tmp_path / 'two'}",
+            ],
+            ["have 2 modalities, those of the run 1"],
+        ),
+    ):
+        assert main([*other, *more]) == 2
+        said = sentence(capsys)
+        assert all(word in said for word in words), said
 
 
 def test_classes_are_learned_reported_and_predicted(cohort, classified, tmp_path):
@@ -181,7 +200,7 @@ def test_classes_are_learned_reported_and_predicted(cohort, classified, tmp_path
     assert {"accuracy", "balanced_accuracy", "auc", "confusion"} <= results["test"].keys()
     assert checkpoints.describe(checkpoints.find(classified))["classes"] == ["clear", "noisy"]
     options = [f"--input={cohort / 'scans'}", f"--output={tmp_path / 'out'}"]
-    more = ["--config.data.modalities=('*.nii.gz',)"]
+    more = ["--config.data.modalities=('*.nii.gz',)", "--config.inference.overlap=0.25"]
     assert main(["main", "--mode=predict", f"--workdir={classified}", *options, *more]) == 0
     rows = read_rows(tmp_path / "out" / "predictions.csv")
     assert [row["case"] for row in rows] == list(CASES)
@@ -234,6 +253,14 @@ MISTAKES = {
         ],
         ["encoder/stage2_conv0", "missing"],
     ),
+    "unknown knob": (["--config.optim.ratee=1"], ["config.optim.ratee is no knob"]),
+    "window of two axes": (["--config.window=(12,12)"], ["config.window is (12, 12)"]),
+    "nothing to learn": (
+        ["--config.loss.cross_entropy=0.0", "--config.loss.dice=0.0"],
+        ["config.loss.cross_entropy and config.loss.dice are both 0"],
+    ),
+    "part that is no name": (["--config.transfer.partial=(1,)"], ["config.transfer.partial"]),
+    "flag of another mode": (["--input=x"], ["--input is for --mode=predict"]),
     "unknown checkpoint": (["--config.transfer.checkpoint=first"], ["config.transfer.checkpoint"]),
     "too many labelled": (["--config.data.labelled=9"], ["config.data.labelled"]),
     "unknown scaling": (["--config.model.scaling=log"], ["config.model.scaling is 'log'"]),
@@ -269,6 +296,49 @@ def test_a_test_case_that_the_pre_training_saw_is_refused(cohort, pretrained, ca
     assert "config.data.split.seen" in sentence(capsys)
     more += ["--config.data.split.seen=('*',)", "--dry_run"]
     assert main(command(cohort, "segment", "folds", *more)) == 0
+
+
+def test_what_was_seen_is_remembered_over_several_runs(cohort, segmented, capsys):
+    """The fine-tuning had four of the five training cases of the run that it came from."""
+    before = json.loads((cohort / "pre" / "split.json").read_text())
+    kept = json.loads((segmented / "split.json").read_text())
+    (left,) = set(before["train"]) - set(kept["train"])
+    rest = [case for case in CASES if case != left]
+    parts = cohort / "parts.json"
+    parts.write_text(json.dumps({"train": rest, "validation": [], "test": [left]}))
+    more = [*SEGMENT, f"--config.init_from={segmented}", f"--config.data.split.file={parts}"]
+    assert main(command(cohort, "segment", "third", *more)) == 2
+    assert f"test case {left!r}" in sentence(capsys)
+
+
+def test_the_twin_from_scratch_is_tested_on_the_same_cases(cohort, pretrained, capsys):
+    more = [*SEGMENT, f"--config.data.split.run={pretrained}", "--config.data.split.seed=5"]
+    assert main(command(cohort, "segment", "twin", *more, "--dry_run")) == 0
+    said = capsys.readouterr().out
+    assert f"the split is that of {pretrained}" in said and "all weights are new" in said
+
+
+def test_an_override_that_is_given_twice_is_refused(cohort, capsys):
+    twice = ["--config.window=(12,12,12)", "--config.window=(8,8,8)"]
+    assert main([*command(cohort, "segment", "twice"), *twice]) == 2
+    assert "config.window is given 2 times" in sentence(capsys)
+
+
+@pytest.mark.parametrize(
+    ("channels", "ending"), [(1, "{}.nii.gz"), (1, "{}_0000.nii.gz"), (2, "{}.nii.gz")]
+)
+def test_scans_are_found_where_a_decathlon_keeps_them(tmp_path, channels, ending):
+    """Masks beside them are no scans, and a number at the end is no part of a name."""
+    shape = (5, 6, 7) if channels == 1 else (5, 6, 7, channels)
+    scan = np.random.default_rng(0).random(shape).astype(np.float32)
+    for case in "ab":
+        write(tmp_path / "imagesTr" / ending.format(case), scan, np.eye(4))
+        write(tmp_path / "labelsTr" / f"{case}.nii.gz", np.ones((5, 6, 7), np.uint8), np.eye(4))
+    config = segment.get_config("cohort=hippocampus")
+    cases = predicting._scans(config, tmp_path, channels)
+    assert [case.name for case in cases] == ["a", "b"]
+    read = [volumes.read(case.images, channels=case.channels) for case in cases]
+    assert all(volume.array.shape == (5, 6, 7, channels) for volume in read)
 
 
 def test_a_pre_training_predicts_nothing(pretrained, cohort, capsys):

@@ -30,6 +30,11 @@ class Case(NamedTuple):
     row: tuple[str, int] | None = None
 
 
+def file_of(case: Case) -> str:
+    """What tells a case's first image from any other, whatever the case is called."""
+    return "#".join(map(str, (case.images[0].resolve(), *(case.row or ()))))
+
+
 def existing(path: str | Path | None) -> Path:
     """Where the data lie; UserError when no path was given or nothing is there."""
     if not path:

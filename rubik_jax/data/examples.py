@@ -18,13 +18,19 @@ class Examples(Sequence):
     Args:
         store: the cases.
         masks: whether an example brings its mask.
+        ignore: a label that says nothing, and is no place to look for; -1 for none.
         targets: the number of each case's class by the case's name, or None.
     """
 
     def __init__(
-        self, store: Store, *, masks: bool = False, targets: Mapping[str, int] | None = None
+        self,
+        store: Store,
+        *,
+        masks: bool = False,
+        ignore: int = -1,
+        targets: Mapping[str, int] | None = None,
     ):
-        self._store, self._masks, self._targets = store, masks, targets
+        self._store, self._masks, self._ignore, self._targets = store, masks, ignore, targets
 
     def __len__(self) -> int:
         return len(self._store)
@@ -32,7 +38,9 @@ class Examples(Sequence):
     def __getitem__(self, i: int) -> Example:
         example = {"window": self._store.volume(i)}
         if self._masks:
-            example |= {"label": self._store.label(i), "places": self._store.places(i)}
+            label, places = self._store.label(i), self._store.places(i)
+            told = label[tuple(places.T)] != self._ignore
+            example |= {"label": label, "places": places[told]}
         if self._targets is not None:
             example["target"] = np.int32(self._targets[self._store.names[i]])
         return example

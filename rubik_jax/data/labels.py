@@ -15,14 +15,14 @@ def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[
 
     Args:
         cases: as a source lists them, at least one.
-        labels: "" leaves them as they are; "folders" takes the folder right below `path` that a
-            case lies in; anything else is a CSV or TSV file with the columns `case` and `class`,
-            absolute or relative to `path`.
+        labels: where classes stand; a case that has none there keeps None. "" leaves them as they
+            are; "folders" takes the folder right below `path` that a case lies in; anything else
+            is a CSV or TSV file with the columns `case` and `class`, absolute or relative to
+            `path`.
         path: where the data lie, a folder or one file.
 
     Raises:
-        UserError: a file that cannot be read as such a table, cases without a class, classes
-            without a case.
+        UserError: a file that cannot be read as such a table, or classes without a case.
     """
     if not labels:
         return list(cases)
@@ -30,34 +30,11 @@ def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[
     root = root.parent if root.is_file() else root
     if labels == "folders":
         classes = {case.name: _folder(case, root) for case in cases}
-        expected = f"a folder in {root} for each class, or {_KNOB} as the path of a table"
     else:
         file = root / Path(labels).expanduser()
         classes = table.read(file, "class", knob=_KNOB)
         _refuse_strangers(file, classes, cases)
-        expected = f"a row in {file} for every case"
-    lacking = [case.name for case in cases if not classes.get(case.name)]
-    if lacking:
-        raise UserError(
-            f"case {lacking[0]!r} has no class ({len(lacking)} of {len(cases)} cases have none): "
-            f"expected {expected}"
-        )
-    return [case._replace(target=classes[case.name]) for case in cases]
-
-
-def targets(cases: Sequence[Case]) -> dict[str, str]:
-    """Case name → class.
-
-    Raises:
-        UserError: a case without a class.
-    """
-    lacking = [case.name for case in cases if case.target is None]
-    if lacking:
-        raise UserError(
-            f"case {lacking[0]!r} has no class ({len(lacking)} of {len(cases)} cases have none): "
-            f"expected {_KNOB} to be a table with the columns case and class, or 'folders'"
-        )
-    return {case.name: case.target for case in cases}
+    return [case._replace(target=classes.get(case.name)) for case in cases]
 
 
 def _folder(case: Case, root: Path) -> str | None:

@@ -21,6 +21,7 @@ def fits(
     window: tuple[int, int, int],
     *,
     pad: str,
+    knob: str,
 ) -> None:
     """Refuses cases smaller than the window, unless `pad` is "edge".
 
@@ -29,6 +30,7 @@ def fits(
         names: of the cases.
         window: the size (x, y, z) that a crop has.
         pad: "refuse" or "edge".
+        knob: what decides on the window, and is to be made smaller.
 
     Raises:
         UserError: names the first case that is too small, its size, the size needed, the knobs.
@@ -44,9 +46,8 @@ def fits(
         name, shape = small[0]
         raise UserError(
             f"case {name!r} is {_size(shape)} voxels, smaller than the window of {_size(window)} "
-            f"that the cubes and gaps need ({len(small)} of {len(names)} cases are): make "
-            "config.proxy.cube smaller, or set config.data.pad=edge, though padding gives away "
-            "where a cube belongs"
+            f"({len(small)} of {len(names)} cases are): make {knob} smaller, or set "
+            "config.data.pad=edge, though of cubes padding gives away where they belong"
         )
 
 

@@ -137,12 +137,16 @@ def inherit(cases: Sequence[Case], run_split: Split) -> Split | None:
     return _sorted(*([name for name in part if name in names] for part in run_split))
 
 
-def check_seen(parts: Split, run_split: Split, allowed: tuple[str, ...] = ()) -> None:
-    """Refuses test cases that the run which gave the weights has trained on or was chosen by.
+def check_seen(
+    parts: Split, seen: Mapping[str, str], files: Mapping[str, str], allowed: tuple[str, ...] = ()
+) -> None:
+    """Refuses test cases that the weights have been trained on or chosen by.
 
     Args:
         parts: the split of the run to come.
-        run_split: that of the run which `config.init_from` names.
+        seen: case → its first file, of all that the run which `config.init_from` names, and those
+            that it came from, have trained on or been chosen by.
+        files: case → its first file, of the run to come; one that goes by another name is known.
         allowed: cases that may be tested nevertheless; ("*",) for all.
 
     Raises:
@@ -150,13 +154,18 @@ def check_seen(parts: Split, run_split: Split, allowed: tuple[str, ...] = ()) ->
     """
     if "*" in allowed:
         return
-    known = {*run_split.train, *run_split.validation} - {*allowed}
-    seen = [name for name in parts.test if name in known]
-    if seen:
+    known = {*seen.values()}
+    found = [
+        name
+        for name in parts.test
+        if (name in seen or files[name] in known) and name not in allowed
+    ]
+    if found:
         raise UserError(
-            f"test case {seen[0]!r} was a training or validation case of config.init_from "
-            f"({len(seen)} of {len(parts.test)} test cases were): expected test cases that it "
-            "never saw, or their names in config.data.split.seen, ('*',) for all of them"
+            f"test case {found[0]!r} was a training or validation case of config.init_from, or of "
+            f"what that came from ({len(found)} of {len(parts.test)} test cases were): expected "
+            "test cases that were never seen, or their names in config.data.split.seen, ('*',) "
+            "for all of them"
         )
 
 

@@ -9,8 +9,6 @@ from rubik_jax.models.layers import Conv3D, Norm, Triple, Upsample
 
 Features = tuple[Float[Array, "b ..."], ...]
 
-HEADS = ("unet", "duc")
-
 
 class ConvBlock(nn.Module):
     """So many 3x3x3 convolutions, each normalised and rectified.

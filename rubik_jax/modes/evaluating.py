@@ -37,12 +37,14 @@ def evaluate(folder: Path, config: ConfigDict, output: Path | None) -> None:
     if output is None:
         report(folder, config)
         return
+    if (output / workdir.CONFIG).exists():
+        raise UserError(f"--output={output} is a run; expected a folder of its own")
     source = export.load_source(folder)
     run = open_run(config, _all_to_test, source.description)
     names = run.split.test
-    trained = set(source.description["split"]["train"]) & set(names)
-    if trained:
-        say(f"warning: {len(trained)} cases have the name of one that the run has trained on")
+    seen = source.description.get("seen", {}).keys() & {*names}
+    if seen:
+        say(f"warning: {len(seen)} cases have the name of one that the run has seen in training")
     judged = _judge(run, config, source, names)
     say(run.task.show(judged.numbers))
     tables.write(output / tables.CASES, judged.cases)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rubik_jax import inference, parallel, workdir
+from rubik_jax import checkpoints, inference, parallel, workdir
 from rubik_jax.data import loader
-from rubik_jax.data.cases import Case
+from rubik_jax.data.cases import Case, file_of
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
@@ -32,22 +32,28 @@ class Run(NamedTuple):
 
     Attributes:
         task: the problem.
-        store: the prepared cases, of all parts.
+        cases: of all parts.
+        store: them, prepared.
         split: which case is in which part.
         targets: the number of each case's class, where classes are the task.
         foreground: the share of windows that must hold a labelled voxel.
+        ignore: the label that says nothing, -1 for none.
     """
 
     task: Task
+    cases: Sequence[Case]
     store: Store
     split: Split
     targets: Mapping[str, int] | None = None
     foreground: float = 0.0
+    ignore: int = -1
 
     def examples(self, names: Sequence[str]) -> Examples:
         """Those cases, with the answers that the task asks for."""
         masks = "values" in self.task.about
-        return Examples(self.store.only(names), masks=masks, targets=self.targets)
+        return Examples(
+            self.store.only(names), masks=masks, ignore=self.ignore, targets=self.targets
+        )
 
     def windows(self, part: str, config: ConfigDict) -> Any:
         """Fixed windows of a part's cases, in batches."""
@@ -84,6 +90,7 @@ def open_run(
     parts = divide(cases)
     cases = _listed(cases, parts)
     if config.task != "pretrain":
+        _check_window(tuple(config.window))
         inference.check(config.inference.overlap, tuple(config.inference.mirror))
     if config.task == "segment" and config.evaluate.regions not in REGIONS:
         raise UserError(
@@ -92,6 +99,11 @@ def open_run(
         )
     store = prepare(cases, config)
     channels, about, targets = store.shapes[0][-1], about or {}, None
+    if about.get("channels", channels) != channels:
+        raise UserError(
+            f"the cases of {config.data.path} have {channels} modalities, those of the run "
+            f"{about['channels']}; expected as many, by config.data.modalities"
+        )
     if config.task == "classify":
         classes, shares, targets = _classes(cases, parts, about.get("classes"))
         task = build_task(config, channels, classes, shares)
@@ -105,15 +117,24 @@ def open_run(
             f"{task.about['order_distance_least']}, "
             f"{task.about['order_distance_mean']:.2f} on average"
         )
-    loader.fits(store.shapes, store.names, task.window, pad=config.data.pad)
+    loader.fits(
+        store.shapes,
+        store.names,
+        task.window,
+        pad=config.data.pad,
+        knob="config.proxy.cube" if config.task == "pretrain" else "config.window",
+    )
+    shares = ", ".join(f"{len(names)} {part}" for part, names in parts._asdict().items())
     say(
-        f"{config.data.source}: {len(parts.train)} cases to train on, {len(parts.validation)} for "
-        f"validation, {len(parts.test)} for test; prepared, they take "
+        f"{config.data.source}: cases: {shares}; prepared, they take "
         f"{estimate.size(store.size)} in {config.data.store}"
     )
     if not parts.test:
         say("nothing is held out: all figures are of the cases that were trained on")
-    return Run(task, store, parts, targets, config.data.get("foreground", 0.0))
+    if config.task == "pretrain":
+        return Run(task, cases, store, parts)
+    ignore = config.data.ignore if config.task == "segment" else -1
+    return Run(task, cases, store, parts, targets, config.data.foreground, ignore)
 
 
 def list_cases(config: ConfigDict) -> list[Case]:
@@ -151,7 +172,8 @@ def keep_split(config: ConfigDict, folder: Path, cases: Sequence[Case]) -> Split
     parts = split_of(folder)
     known = {name for part in parts for name in part}
     new = [case.name for case in cases if case.name not in known]
-    if new and config.data.get("labelled", "all") == "all":
+    whole = config.task == "pretrain" or config.data.labelled == "all"
+    if new and whole:
         raise UserError(
             f"{folder / workdir.SPLIT} no longer fits the cohort: case {new[0]!r} was added since "
             "the run began; expected the same cases, or another --workdir"
@@ -162,25 +184,30 @@ def keep_split(config: ConfigDict, folder: Path, cases: Sequence[Case]) -> Split
 def draw_split(config: ConfigDict, cases: Sequence[Case]) -> Split:
     """The split of a run that begins: that of the run it starts from, else as the config says."""
     options = config.data.split.to_dict()
-    seen = options.pop("seen", ())
-    parts = make_split(cases, **options)
     if config.task == "pretrain":
-        return parts
+        return make_split(cases, **options)
+    seen, like = options.pop("seen"), options.pop("run") or config.init_from
+    parts = None
+    if like and not (options["folds"] or options["file"]):
+        parts = inherit(cases, split_of(Path(like).expanduser()))
+        if parts:
+            say(f"the split is that of {like}, whatever config.data.split says")
+    parts = parts or make_split(cases, **options)
     if config.init_from:
-        before = split_of(Path(config.init_from).expanduser())
-        asked = options["folds"] or options["file"]
-        inherited = None if asked else inherit(cases, before)
-        if inherited is None:
-            check_seen(parts, before, tuple(seen))
-        else:
-            parts = inherited
-            say(f"the split is that of {config.init_from}")
+        before = seen_by(Path(config.init_from).expanduser())
+        files = {case.name: file_of(case) for case in cases}
+        check_seen(parts, before, files, tuple(seen))
+        if before.keys().isdisjoint(files) and {*before.values()}.isdisjoint(files.values()):
+            say(f"{config.init_from} has seen none of these cases, by name or by file")
     if not parts.train:
-        raise UserError(
-            f"none of the {len(cases)} cases is left to train on; expected one at least"
-        )
+        raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
     targets = {case.name: case.target for case in cases} if config.task == "classify" else None
     return limit(parts, config.data.labelled, options["seed"], targets)
+
+
+def seen_by(run_dir: Path) -> dict[str, str]:
+    """Case → its first file, of all that a run's weights were trained on or chosen by."""
+    return checkpoints.describe(checkpoints.find(run_dir)).get("seen", {})
 
 
 def build_task(
@@ -229,7 +256,9 @@ def _classes(
     """The classes, each's share of the training cases, and the number of each case's class."""
     names = {case.name: case.target for case in cases}
     found = set(names.values())
-    classes = tuple(known or sorted(found))
+    # Numbers by their size, and names as they are sorted.
+    ordered = sorted(found, key=lambda name: (not name.isdecimal(), name.zfill(9), name))
+    classes = tuple(known or ordered)
     if len(classes) < 2:
         raise UserError(f"all cases are of class {classes[0]!r}; expected at least two classes")
     if found - set(classes):
@@ -239,7 +268,8 @@ def _classes(
         )
     targets = {name: classes.index(of) for name, of in names.items()}
     counts = Counter(targets[name] for name in parts.train)
-    say("to train on: " + ", ".join(f"{counts[k]} of {c!r}" for k, c in enumerate(classes)))
+    if parts.train:
+        say("to train on: " + ", ".join(f"{counts[k]} of {c!r}" for k, c in enumerate(classes)))
     shares = [counts[k] / max(1, len(parts.train)) for k in range(len(classes))]
     return classes, shares, targets
 
@@ -254,8 +284,9 @@ def _labels(
     counts = store.only(parts.train).counts
     voxels = max(1, sum(counts.get(value, 0) for value in values))
     shares = [counts.get(value, 0) / voxels for value in values]
-    said = (f"{value}: {share:.2%}" for value, share in zip(values, shares, strict=True))
-    say(f"labels, and their share of the training voxels: {', '.join(said)}")
+    if parts.train:
+        said = (f"{value}: {share:.2%}" for value, share in zip(values, shares, strict=True))
+        say(f"labels, and their share of the training voxels: {', '.join(said)}")
     return values, shares
 
 
@@ -274,6 +305,13 @@ def _answered(cases: list[Case], task: str) -> list[Case]:
     if len(answered) < len(cases):
         say(f"{len(cases) - len(answered)} of {len(cases)} cases have no {noun} and are left out")
     return answered
+
+
+def _check_window(window: tuple) -> None:
+    if len(window) != 3 or not all(isinstance(n, int) and n > 0 for n in window):
+        raise UserError(
+            f"config.window is {window}; expected three whole numbers (x, y, z), each at least 1"
+        )
 
 
 def _listed(cases: list[Case], parts: Split) -> list[Case]:

@@ -1,11 +1,12 @@
 """Answers for scans that have none: masks on each scan's own grid, or a table of classes."""
 
+import glob
 from functools import partial
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from rubik_jax import export, parallel
+from rubik_jax import export, inference, parallel
 from rubik_jax.data.cases import Case
 from rubik_jax.data.sources import find_cases
 from rubik_jax.errors import UserError
@@ -14,7 +15,7 @@ from rubik_jax.modes.opening import build_task
 from rubik_jax.predict import predict_classes, predict_masks
 from rubik_jax.report.progress import say, track
 
-NIFTI = "**/*.nii.gz"
+NIFTI, NUMBERED = "**/*.nii.gz", "**/*_{:04d}.nii.gz"
 
 
 def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None:
@@ -30,15 +31,24 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
         UserError: a run that can't answer, or scans that can't be read.
     """
     source = export.load_source(folder)
+    if not scans.exists():
+        raise UserError(f"--input={scans} does not exist; expected a scan, or a folder of them")
     if config.task == "pretrain":
         raise UserError(
             f"{folder} is a pre-training, which predicts nothing; expected a run that classifies "
             "or segments"
         )
+    inference.check(config.inference.overlap, tuple(config.inference.mirror))
     channels = source.description["channels"]
     answers = source.description["classes" if config.task == "classify" else "values"]
     task = build_task(config, channels, answers)
-    cases = _scans(config, scans, channels)
+    cases = [
+        case
+        for case in _scans(config, scans, channels)
+        if not case.images[0].resolve().is_relative_to(output.resolve())
+    ]
+    if not cases:
+        raise UserError(f"--input={scans} holds nothing but what --output={output} does")
     forward = parallel.mapped_response(task.respond, source.variables)
     shared = {
         **sliding(task.window, config)._asdict(),
@@ -61,26 +71,37 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
 
 
 def _scans(config: ConfigDict, scans: Path, channels: int) -> list[Case]:
-    """The cases in a file or folder; UserError where they haven't as many modalities as the run."""
+    """The cases in a file or folder; UserError where they haven't as many modalities as the run.
+
+    A Decathlon's or nnU-Net's folder is looked at where its images are: a file for each modality
+    that ends in its number, or one file for all of them.
+    """
     options = config.data
-    source, modalities = "folder", tuple(options.modalities)
-    if (options.source == "brats" and scans.is_dir()) or options.source == "medmnist3d":
+    source, modalities, masks, whole = "folder", tuple(options.modalities), "", False
+    if options.source == "medmnist3d" or (options.source == "brats" and scans.is_dir()):
         source = options.source
-    elif options.source != "folder":  # those that list their files in ways of their own
-        files = NIFTI if channels == 1 else "**/*_{:04d}.nii.gz"
-        modalities = tuple(files.format(channel) for channel in range(channels))
+    elif options.source == "folder":
+        # New scans have no masks as a rule; those that lie there are no scans.
+        found = scans.is_dir() and options.masks and _holds(scans, options.masks)
+        masks = options.masks if found else ""
+    else:
+        homes = [scans / name for name in ("imagesTs", "imagesTr") if (scans / name).is_dir()]
+        scans = homes[0] if homes else scans
+        split = scans.is_dir() and _holds(scans, NUMBERED.format(0))
+        modalities = tuple(NUMBERED.format(n) for n in range(channels)) if split else (NIFTI,)
+        whole = channels > 1 and not split
     cases = find_cases(
-        source,
-        path=scans,
-        modalities=modalities,
-        masks=options.masks,
-        count=options.count,
-        seed=0,
+        source, path=scans, modalities=modalities, masks=masks, count=options.count, seed=0
     )
-    found = len(cases[0].images)
-    if found != channels:
+    if whole:
+        return [case._replace(channels=channels) for case in cases]
+    if len(cases[0].images) != channels:
         raise UserError(
-            f"{scans} has {found} modalities, the run was trained on {channels}; expected "
-            "as many, by config.data.modalities"
+            f"{scans} has {len(cases[0].images)} modalities, the run was trained on {channels}; "
+            "expected as many, by config.data.modalities"
         )
     return cases
+
+
+def _holds(folder: Path, pattern: str) -> bool:
+    return bool(glob.glob(pattern, root_dir=folder, recursive=True))

@@ -12,9 +12,10 @@ from ml_collections import ConfigDict
 
 from rubik_jax import __version__, checkpoints, export, parallel, workdir
 from rubik_jax.data import loader
+from rubik_jax.data.cases import file_of
 from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import report
-from rubik_jax.modes.opening import Run, draw_split, keep_split, open_run
+from rubik_jax.modes.opening import Run, draw_split, keep_split, open_run, seen_by
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report.progress import say
 from rubik_jax.step import initialise
@@ -54,9 +55,10 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
     if begun:
         before = checkpoints.describe(checkpoints.find(folder, "latest"))
-        initial, origin = None, before.get("transfer", "")
+        initial, origin, seen = None, before.get("transfer", ""), before["seen"]
     else:
         initial, origin = _begin(config, run.task)
+        seen = _seen(config, run)
     if dry_run:
         rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, initial=initial)
         say("this was a dry run: nothing was trained")
@@ -73,6 +75,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
             "split": run.split._asdict(),
             "versions": _versions(),
             "channels": run.task.channels,
+            "seen": seen,
             **({"transfer": origin} if origin else {}),
             **run.task.about,
         },
@@ -96,21 +99,44 @@ def _begin(config: ConfigDict, task: Task) -> tuple[PyTree | None, str]:
     kind = options.pop("checkpoint")
     if kind not in ("best", "latest"):
         raise UserError(f"config.transfer.checkpoint is {kind!r}; expected best or latest")
+    for knob in ("partial", "unused"):
+        if not all(isinstance(name, str) for name in options[knob]):
+            raise UserError(
+                f"config.transfer.{knob} is {options[knob]}; expected names, such as ('stage2',)"
+            )
     source = export.load_source(
         Path(config.init_from).expanduser(), kind="latest" if kind == "latest" else None
     )
     theirs = source.description["config"]["model"]["encoder"]
     ours = json.loads(config.model.encoder.to_json())
     # What leaves no trace in the weights' names and shapes.
-    for knob in ("strides", "dtype"):
+    before = source.description["config"]
+    now = json.loads(config.to_json())
+    for part, knob, default in (
+        ("model", "scaling", "cube"),  # as the cubes of a pre-training are
+        ("data", "intensity", None),
+        ("data", "modalities", None),
+    ):
+        ours[knob], theirs[knob] = now[part][knob], before[part].get(knob, default)
+    for knob in ("strides", "dtype", "scaling", "intensity", "modalities"):
         if ours[knob] != theirs[knob]:
-            say(f"note: encoder.{knob} is {ours[knob]} here, {theirs[knob]} in {config.init_from}")
+            say(f"note: {knob} is {ours[knob]} here, {theirs[knob]} in {config.init_from}")
     loaded, rows = transfer(
         initialise(task, config.seed), source.variables, parts=("encoder",), **options
     )
     origin = f"weights of {source.checkpoint}:\n{table(rows)}"
     say(origin)
     return loaded, origin
+
+
+def _seen(config: ConfigDict, run: Run) -> dict[str, str]:
+    """Case → its first file, of all that the weights have seen, here and where they come from."""
+    cases = {case.name: file_of(case) for case in run.cases}
+    seen = {name: cases[name] for name in (*run.split.train, *run.split.validation)}
+    before = {}
+    if config.task != "pretrain" and config.init_from:
+        before = seen_by(Path(config.init_from).expanduser())
+    return before | seen
 
 
 def _data(run: Run, config: ConfigDict) -> Data:

@@ -60,7 +60,7 @@ def _supervised(description: dict[str, Any]) -> dict[str, str]:
         f"{config['data']['labelled']}); {_answers(description)}",
         "network": f"{_encoder(config)}; {_head(config)}",
         "encoder": f"rate × {encoder['rate']:g}, × {encoder['decay']:g} from stage to stage, "
-        + (f"frozen for {encoder['freeze']} steps" if encoder["freeze"] else "never frozen"),
+        + (f"frozen for {encoder['freeze']} steps" if encoder["freeze"] else "free from the start"),
         "window": f"{_times(config['window'])} voxels, scaling {config['model']['scaling']}",
         "augmentation": _augmentation(config["augment"]),
     }

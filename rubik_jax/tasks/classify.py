@@ -60,9 +60,10 @@ def classify(
     def loss_of(variables, batch: Batch, keys, step):
         del step
         windows = batch["window"].astype(jnp.float32)
-        windows, _ = jax.vmap(augment, (0, 0, None, None))(keys, windows, None, options)
+        looks, drops = jax.vmap(jax.random.split, out_axes=1)(keys)
+        windows, _ = jax.vmap(augment, (0, 0, None, None))(looks, windows, None, options)
         x = network.scaled(windows, scaling)
-        factors = jax.vmap(_dropout, (0, None, None))(keys, dropout, width)
+        factors = jax.vmap(_dropout, (0, None, None))(drops, dropout, width)
         logits, stats = network.apply(net, variables, x, True, factors)
         terms, report = measure(logits, batch, jnp.ones(keys.shape[0]))
         return jnp.mean(terms), (stats, report)
@@ -106,7 +107,7 @@ def _dropout(key: PRNGKeyArray, share: float, width: int) -> Float[Array, "f"]:
 
     Each example's from its own key, so that it's the same however devices share the batch.
     """
-    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - share, (width,))
+    kept = jax.random.bernoulli(key, 1 - share, (width,))
     return kept / (1 - share)
 
 

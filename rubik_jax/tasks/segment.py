@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from rubik_jax import losses, metrics
 from rubik_jax.augment import augment, make_augmentation
+from rubik_jax.errors import UserError
 from rubik_jax.models import Segmenter, make_decoder, make_encoder
 from rubik_jax.tasks import network
 from rubik_jax.tasks.classes import class_weights
@@ -41,6 +42,11 @@ def segment(
     """
     options = make_augmentation(**augmentation)
     net = make_network(len(values), **{k: v for k, v in model.items() if k != "scaling"})
+    if not loss["cross_entropy"] and not loss["dice"]:
+        raise UserError(
+            "config.loss.cross_entropy and config.loss.dice are both 0, which leaves nothing to "
+            "learn; expected one above 0"
+        )
     scaling = model["scaling"]
     network.check_scaling(scaling)
     weights = class_weights(loss["class_weights"], loss["balanced"], frequencies)

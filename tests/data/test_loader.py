@@ -165,11 +165,11 @@ def test_padding_repeats_the_edge_and_only_where_needed():
 
 def test_small_volumes_are_refused_unless_padding_was_asked_for():
     names = list("abcde")
-    loader.fits(SHAPES, names, WINDOW, pad="refuse")
-    loader.fits(SHAPES, names, (99, 99, 99), pad="edge")
+    loader.fits(SHAPES, names, WINDOW, pad="refuse", knob="config.proxy.cube")
+    loader.fits(SHAPES, names, (99, 99, 99), pad="edge", knob="config.proxy.cube")
     with pytest.raises(UserError) as refused:
-        loader.fits(SHAPES, names, (4, 4, 4), pad="refuse")
+        loader.fits(SHAPES, names, (4, 4, 4), pad="refuse", knob="config.proxy.cube")
     for said in ("'a' is 3x4x2", "4x4x4", "2 of 5", "config.data.pad=edge", "config.proxy.cube"):
         assert said in str(refused.value)
     with pytest.raises(UserError, match=r"config\.data\.pad is 'zeros'"):
-        loader.fits(SHAPES, names, WINDOW, pad="zeros")
+        loader.fits(SHAPES, names, WINDOW, pad="zeros", knob="config.proxy.cube")

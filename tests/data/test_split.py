@@ -153,21 +153,25 @@ def test_refuses_impossible_numbers_of_labelled_cases(labelled):
         limit(Split(("a", "b", "c"), (), ()), labelled, 0)
 
 
-def test_the_split_of_a_run_is_inherited_by_the_same_cases_alone():
+def test_the_split_of_a_run_is_inherited_where_it_knows_every_case():
     run = Split(["c", "a"], ["b"], ["d"])  # lists, as JSON has them
     cases = [Case(name, ()) for name in "dcba"]
     assert inherit(cases, run) == Split(("a", "c"), ("b",), ("d",))
-    assert inherit(cases[1:], run) is None
+    assert inherit(cases[1:], run) == Split(("a", "c"), ("b",), ())
     assert inherit([*cases, Case("e", ())], run) is None
 
 
 def test_a_test_case_that_was_trained_on_is_refused_unless_named():
     run = Split(["a", "b"], ["c"], ["d"])
-    check_seen(Split(("a", "b", "c"), (), ("d", "e")), run)
+    seen = {name: f"/{name}.nii" for name in (*run.train, *run.validation)}
+    files = {name: f"/{name}.nii" for name in "abcde"}
+    check_seen(Split(("a", "b", "c"), (), ("d", "e")), seen, files)
     for test, said in ((("c", "d"), "'c' .*1 of 2"), (("a", "b", "d"), "'a' .*2 of 3")):
         with pytest.raises(UserError, match=rf"test case {said} .*config\.data\.split\.seen"):
-            check_seen(Split((), (), test), run)
-        check_seen(Split((), (), test), run, ("*",))
-        check_seen(Split((), (), test), run, ("a", "b", "c"))
+            check_seen(Split((), (), test), seen, files)
+        check_seen(Split((), (), test), seen, files, ("*",))
+        check_seen(Split((), (), test), seen, files, ("a", "b", "c"))
     with pytest.raises(UserError, match=r"'b' .*1 of 3"):
-        check_seen(Split((), (), ("a", "b", "d")), run, ("a",))
+        check_seen(Split((), (), ("a", "b", "d")), seen, files, ("a",))
+    with pytest.raises(UserError, match="'e'"):  # the same file by another name
+        check_seen(Split((), (), ("d", "e")), seen, files | {"e": "/a.nii"})

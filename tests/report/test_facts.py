@@ -30,7 +30,7 @@ def test_the_encoder_says_how_it_moves_and_the_network_how_it_answers(describe):
     assert "labels 0, 1, 2" in segment["labelled cases"]
     assert "unet decoder" in segment["network"]
     classify = facts.facts(describe("classify"))
-    assert "never frozen" in classify["encoder"]
+    assert "free from the start" in classify["encoder"]
     assert "classes no, yes" in classify["labelled cases"]
     assert "linear head" in classify["network"]
 
