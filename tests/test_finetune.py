@@ -171,6 +171,7 @@ def test_a_run_is_evaluated_again_and_on_other_labelled_scans(cohort, segmented,
             target = tmp_path / folder / f"new_{path.name}"
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(path.read_bytes())
+    shutil.copytree(tmp_path / "scans", tmp_path / "other")
     other = ["main", "--mode=evaluate", f"--workdir={segmented}", f"--config.data.path={tmp_path}"]
     assert main(other) == 2
     assert "--output" in sentence(capsys)
@@ -184,7 +185,7 @@ def test_a_run_is_evaluated_again_and_on_other_labelled_scans(cohort, segmented,
         ([f"--output={segmented}"], ["is a run"]),
         (
             [
-                "--config.data.modalities=('scans/*.nii.gz','scans/*.nii.*z')",
+                "--config.data.modalities=('scans/*.nii.gz','other/*.nii.gz')",
                 f"--output={tmp_path / 'two'}",
             ],
             ["have 2 modalities, those of the run 1"],

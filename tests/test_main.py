@@ -41,16 +41,17 @@ def cohort(tmp_path) -> Path:
 
 def command(cohort: Path, *more: str) -> list[str]:
     there = cohort.parent
-    # A tuple that is given twice would be both, one after the other.
     given = {override.partition("=")[0] for override in more}
-    shrunk = [override for override in SMALL if override.partition("=")[0] not in given]
-    return [
-        "main",
-        "--config=configs/pretrain.py:cohort=folder,debug",
+    usual = [
         f"--workdir={there / 'run'}",
         f"--config.data.path={cohort}",
         f"--config.data.store={there / 'store'}",
-        *shrunk,
+        *SMALL,
+    ]
+    return [
+        "main",
+        "--config=configs/pretrain.py:cohort=folder,debug",
+        *(override for override in usual if override.partition("=")[0] not in given),
         *more,
     ]
 
