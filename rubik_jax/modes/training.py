@@ -17,8 +17,10 @@ from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import report
 from rubik_jax.modes.opening import Run, draw_split, keep_split, open_run, seen_by
 from rubik_jax.optim import make_optimiser
+from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
 from rubik_jax.step import initialise
+from rubik_jax.tasks.segment import decoder_sizes
 from rubik_jax.train import Data, Pace, fit, rehearse
 from rubik_jax.transfer import table, transfer
 from rubik_jax.types import Task
@@ -53,6 +55,11 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     run = open_run(config, divide)
     data = _data(run, config)
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
+    if config.task == "segment":
+        answers = len(run.task.about["values"])
+        sizes = decoder_sizes(answers, run.task.channels, config.model.to_dict())
+        said = ", ".join(f"{head} {estimate.number(size)}" for head, size in sizes.items())
+        say(f"new parameters of a decoder: {said}(here {config.model.head})")
     if begun:
         before = checkpoints.describe(checkpoints.find(folder, "latest"))
         initial, origin, seen = None, before.get("transfer", ""), before["seen"]

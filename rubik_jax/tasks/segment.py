@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from rubik_jax import losses, metrics
 from rubik_jax.augment import augment, make_augmentation
 from rubik_jax.errors import UserError
-from rubik_jax.models import Segmenter, make_decoder, make_encoder
+from rubik_jax.models import DECODERS, Segmenter, make_decoder, make_encoder
 from rubik_jax.tasks import network
 from rubik_jax.tasks.classes import class_weights
 from rubik_jax.types import DEVICES, Batch, Metrics, Task
@@ -147,6 +147,26 @@ def make_network(classes: int, *, encoder: dict[str, Any], head: str, **decoder:
             **decoder,
         ),
     )
+
+
+def decoder_sizes(classes: int, channels: int, model: dict[str, Any]) -> dict[str, int]:
+    """How many new parameters each head would bring to this encoder, by the head's name.
+
+    Args:
+        classes: logits per voxel.
+        channels: modalities of a volume.
+        model: as `config.model`; a head it doesn't name has its number of convolutions.
+    """
+    sizes = {}
+    for head in DECODERS:
+        options = {k: v for k, v in model.items() if k != "scaling"} | {"head": head}
+        if head == "unet":
+            options |= {"convs": max(1, model["convs"]), "width": 0}
+        net = make_network(classes, **options)
+        empty = jax.ShapeDtypeStruct((1, 8, 8, 8, channels), jnp.float32)
+        made = jax.eval_shape(lambda x, net=net: net.init(jax.random.key(0), x, False), empty)
+        sizes[head] = sum(leaf.size for leaf in jax.tree.leaves(made["params"]["decoder"]))
+    return sizes
 
 
 def show(numbers: dict[str, float]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from rubik_jax import metrics
 from rubik_jax.errors import UserError
-from rubik_jax.tasks.segment import diagnose, segment
+from rubik_jax.tasks.segment import decoder_sizes, diagnose, segment
 from tests.tasks.supervised import ENCODER, STILL, keys, variables
 
 VALUES = (0, 2, 5)
@@ -139,6 +139,15 @@ def test_one_step_down_the_gradient_lowers_the_loss():
         slope = jax.jit(jax.grad(lambda v, t=task, g=given: t.loss(v, g, keys(3), 0)[0]))(held)
         after = optax.apply_updates(held, jax.tree.map(lambda g: -0.01 * g, slope))
         assert task.loss(after, given, keys(3), 0)[0] < task.loss(held, given, keys(3), 0)[0]
+
+
+def test_each_heads_new_parameters_are_those_that_it_makes():
+    for head in ("duc", "unet"):
+        model = MODEL | {"head": head, "convs": 1}
+        task = make(model=model)
+        made = jax.eval_shape(task.init, jax.random.key(0))["params"]["decoder"]
+        size = sum(leaf.size for leaf in jax.tree.leaves(made))
+        assert decoder_sizes(len(VALUES), 1, model)[head] == size
 
 
 def test_a_network_that_finds_nothing_is_named():
