@@ -28,7 +28,7 @@ class Cohort(NamedTuple):
 
 
 COHORTS = {
-    "phantom": Cohort(window=(44, 52, 44), steps=60, batch_size=4, data={}),
+    "phantom": Cohort(window=(44, 52, 44), steps=50, batch_size=4, data={}),
     "adrenal": Cohort(window=(28, 28, 28), steps=1000, batch_size=32, data={}),
     # The paper's CT, four causes: whole volumes of 230x270x30.
     "haemorrhage": Cohort(
