@@ -17,7 +17,8 @@ from rubik_jax.export import Source
 from rubik_jax.judge import Judged, Sliding, judge_classes, judge_masks
 from rubik_jax.metrics import for_json
 from rubik_jax.metrics.segmentation import REGIONS
-from rubik_jax.modes.opening import Run, open_run, split_of
+from rubik_jax.modes.opening import Run, open_run
+from rubik_jax.modes.splitting import split_of
 from rubik_jax.report import page, tables
 from rubik_jax.report.progress import say, track
 from rubik_jax.step import EVALUATION, stream
@@ -42,7 +43,7 @@ def evaluate(folder: Path, config: ConfigDict, output: Path | None) -> None:
     source = export.load_source(folder)
     run = open_run(config, _all_to_test, source.description)
     names = run.split.test
-    seen = source.description.get("seen", {}).keys() & {*names}
+    seen = source.description["seen"].keys() & {*names}
     if seen:
         say(f"warning: {len(seen)} cases have the name of one that the run has seen in training")
     judged = _judge(run, config, source, names)

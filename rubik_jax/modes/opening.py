@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rubik_jax import checkpoints, inference, parallel, workdir
+from rubik_jax import inference, parallel
 from rubik_jax.data import loader
-from rubik_jax.data.cases import Case, file_of
+from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.sources import find_cases
-from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
+from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store, build
 from rubik_jax.errors import UserError
 from rubik_jax.metrics.segmentation import REGIONS
@@ -160,54 +160,6 @@ def prepare(cases: Sequence[Case], config: ConfigDict) -> Store:
         workers=config.data.workers,
         progress=partial(track, what="preparing volumes"),
     )
-
-
-def split_of(run_dir: Path) -> Split:
-    """The split that a run was begun with."""
-    return Split(**{k: tuple(v) for k, v in workdir.read(run_dir / workdir.SPLIT).items()})
-
-
-def keep_split(config: ConfigDict, folder: Path, cases: Sequence[Case]) -> Split:
-    """The split of a run that goes on; UserError where cases have come since it began."""
-    parts = split_of(folder)
-    known = {name for part in parts for name in part}
-    new = [case.name for case in cases if case.name not in known]
-    whole = config.task == "pretrain" or config.data.labelled == "all"
-    if new and whole:
-        raise UserError(
-            f"{folder / workdir.SPLIT} no longer fits the cohort: case {new[0]!r} was added since "
-            "the run began; expected the same cases, or another --workdir"
-        )
-    return parts
-
-
-def draw_split(config: ConfigDict, cases: Sequence[Case]) -> Split:
-    """The split of a run that begins: that of the run it starts from, else as the config says."""
-    options = config.data.split.to_dict()
-    if config.task == "pretrain":
-        return make_split(cases, **options)
-    seen, like = options.pop("seen"), options.pop("run") or config.init_from
-    parts = None
-    if like and not (options["folds"] or options["file"]):
-        parts = inherit(cases, split_of(Path(like).expanduser()))
-        if parts:
-            say(f"the split is that of {like}, whatever config.data.split says")
-    parts = parts or make_split(cases, **options)
-    if config.init_from:
-        before = seen_by(Path(config.init_from).expanduser())
-        files = {case.name: file_of(case) for case in cases}
-        check_seen(parts, before, files, tuple(seen))
-        if before.keys().isdisjoint(files) and {*before.values()}.isdisjoint(files.values()):
-            say(f"{config.init_from} has seen none of these cases, by name or by file")
-    if not parts.train:
-        raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
-    targets = {case.name: case.target for case in cases} if config.task == "classify" else None
-    return limit(parts, config.data.labelled, options["seed"], targets)
-
-
-def seen_by(run_dir: Path) -> dict[str, str]:
-    """Case → its first file, of all that a run's weights were trained on or chosen by."""
-    return checkpoints.describe(checkpoints.find(run_dir)).get("seen", {})
 
 
 def build_task(

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from rubik_jax import __version__, checkpoints, export, parallel, workdir
 from rubik_jax.data import loader
-from rubik_jax.data.cases import file_of
 from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import report
-from rubik_jax.modes.opening import Run, draw_split, keep_split, open_run, seen_by
+from rubik_jax.modes.opening import Run, open_run
+from rubik_jax.modes.splitting import draw_split, keep_split, seen_after
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
@@ -59,13 +59,13 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
         answers = len(run.task.about["values"])
         sizes = decoder_sizes(answers, run.task.channels, config.model.to_dict())
         said = ", ".join(f"{head} {estimate.number(size)}" for head, size in sizes.items())
-        say(f"new parameters of a decoder: {said}(here {config.model.head})")
+        say(f"new parameters of a decoder: {said.strip()}; here {config.model.head}")
     if begun:
         before = checkpoints.describe(checkpoints.find(folder, "latest"))
         initial, origin, seen = None, before.get("transfer", ""), before["seen"]
     else:
         initial, origin = _begin(config, run.task)
-        seen = _seen(config, run)
+        seen = seen_after(config, run.cases, run.split)
     if dry_run:
         rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, initial=initial)
         say("this was a dry run: nothing was trained")
@@ -134,16 +134,6 @@ def _begin(config: ConfigDict, task: Task) -> tuple[PyTree | None, str]:
     origin = f"weights of {source.checkpoint}:\n{table(rows)}"
     say(origin)
     return loaded, origin
-
-
-def _seen(config: ConfigDict, run: Run) -> dict[str, str]:
-    """Case → its first file, of all that the weights have seen, here and where they come from."""
-    cases = {case.name: file_of(case) for case in run.cases}
-    seen = {name: cases[name] for name in (*run.split.train, *run.split.validation)}
-    before = {}
-    if config.task != "pretrain" and config.init_from:
-        before = seen_by(Path(config.init_from).expanduser())
-    return before | seen
 
 
 def _data(run: Run, config: ConfigDict) -> Data:
