@@ -9,6 +9,9 @@ python -m rubik_jax.main --config=configs/classify.py:cohort=folder --workdir=ru
 
 Arguments: cohort=phantom|adrenal|haemorrhage|folder, net=vgg|resnet, and debug for the same in
 miniature. Without config.init_from it trains from scratch.
+
+Reached on AdrenalMNIST3D's 298 test cases with config.steps=600 (docs/results.md): ACC 83.2 %, AUC
+0.864; from scratch 81.9 %, 0.873.
 """
 
 from typing import NamedTuple

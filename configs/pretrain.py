@@ -8,9 +8,8 @@ python -m rubik_jax.main --config=configs/pretrain.py:cohort=folder --workdir=ru
 Arguments: cohort=phantom|hippocampus|haemorrhage|brats|folder, net=vgg|resnet, grid=2|3|2x2x1|...,
 heads=tied|joint, and debug for the same in miniature.
 
-Reached on held-out cases of hippocampus on 2 CPU cores (docs/proxy.md; chance 1 % and 50 %): order
-99.7 %, orientation 98.8 % after 600 steps and 3 minutes; with config.loss.reduction=mean and 1500
-steps, 12 minutes, 100.0 % and 99.4 %.
+Reached on held-out cases of hippocampus with config.steps=800 on one CPU core (docs/results.md;
+chance 1 % and 50 %): order 99.7 %, orientation 99.0 %. What moves these is in docs/proxy.md.
 """
 
 from typing import NamedTuple

@@ -10,6 +10,10 @@ python -m rubik_jax.main --config=configs/segment.py:cohort=folder --workdir=run
 
 Arguments: cohort=phantom|hippocampus|brats|folder, head=unet|duc, net=vgg|resnet, and debug for the
 same in miniature. Without config.init_from it trains from scratch.
+
+Reached on 40 test cases of hippocampus (docs/results.md), foreground Dice: U-Net 0.880 with all
+labels and 1500 steps, 0.833 with 8 labels and 300; DUC 0.864 and 0.803. From scratch the same to
+0.005.
 """
 
 from typing import NamedTuple
