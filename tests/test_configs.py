@@ -21,7 +21,6 @@ SMALLEST = {  # the smallest volume of a cohort, in voxels
 }
 VARIANTS = [
     *(cohort for cohort in pretrain.COHORTS if cohort != "folder"),
-    "phantom,net=resnet",
     "phantom,grid=3",
     "folder,heads=joint",
 ]
