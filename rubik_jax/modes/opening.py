@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from rubik_jax import inference, parallel
 from rubik_jax.data import loader
-from rubik_jax.data.cases import Case
+from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import Split
@@ -142,12 +142,13 @@ def list_cases(config: ConfigDict) -> list[Case]:
     options = config.data
     return find_cases(
         options.source,
-        path=options.path,
-        modalities=tuple(options.modalities),
-        masks=options.masks,
+        Where(
+            options.path,
+            modalities=tuple(options.modalities),
+            masks=options.masks,
+            count=options.count,
+        ),
         labels=options.labels if config.task == "classify" else "",
-        count=options.count,
-        seed=0,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from rubik_jax import export, inference, parallel
-from rubik_jax.data.cases import Case
+from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.sources import find_cases
 from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import sliding
@@ -90,9 +90,7 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> list[Case]:
         split = scans.is_dir() and _holds(scans, NUMBERED.format(0))
         modalities = tuple(NUMBERED.format(n) for n in range(channels)) if split else (NIFTI,)
         whole = channels > 1 and not split
-    cases = find_cases(
-        source, path=scans, modalities=modalities, masks=masks, count=options.count, seed=0
-    )
+    cases = find_cases(source, Where(scans, modalities=modalities, masks=masks))
     if whole:
         return [case._replace(channels=channels) for case in cases]
     if len(cases[0].images) != channels:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from rubik_jax.data import store
+from rubik_jax.data.cases import Where
 from rubik_jax.data.sources import find_cases
 from rubik_jax.errors import UserError
 from tests.cohorts import CAUSES, write_brats, write_haemorrhage
 
 
 def brats(path):
-    return find_cases("brats", path=path, modalities=(), masks="", labels="", count=0, seed=0)
+    return find_cases("brats", Where(path))
 
 
 @pytest.mark.parametrize(
@@ -76,15 +77,7 @@ def test_refusals_of_brats_name_the_culprit(tmp_path):
 
 def test_the_haemorrhage_cohort_is_listed_and_prepared(tmp_path):
     root = write_haemorrhage(tmp_path / "cohort", cases=8)
-    found = find_cases(
-        "folder",
-        path=root,
-        modalities=("*.nii.gz",),
-        masks="",
-        labels="causes.csv",
-        count=0,
-        seed=0,
-    )
+    found = find_cases("folder", Where(root, modalities=("*.nii.gz",)), labels="causes.csv")
     assert [case.target for case in found] == [*CAUSES, *CAUSES]
     assert Counter(case.target for case in found) == dict.fromkeys(CAUSES, 2)
     prepared = store.build(

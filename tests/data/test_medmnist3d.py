@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rubik_jax.data import npz, store, volumes
+from rubik_jax.data.cases import Where
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import make_split
 from rubik_jax.errors import UserError
@@ -24,7 +25,7 @@ def arrays():
 
 
 def listed(path):
-    return find_cases("medmnist3d", path=path, modalities=(), masks="", count=0, seed=0)
+    return find_cases("medmnist3d", Where(path))
 
 
 def saved(path, arrays):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from rubik_jax.data import anatomy, phantom
+from rubik_jax.data.cases import Where
 from rubik_jax.data.sources import phantom as source
 from rubik_jax.errors import UserError
 
 OCTANTS = tuple(itertools.product((0, 1), repeat=3))
 HALF_TURNS = ((), (0, 1), (1, 2), (0, 2))  # the axes that each flips
-OPTIONS = {"modalities": (), "masks": ""}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_place_and_turn_carry_over_to_held_out_cases(cohort):
 
 
 def test_files_hold_the_cases(written):
-    listed = source.cases(str(written), count=3, seed=1, **OPTIONS)
+    listed = source.cases(Where(str(written), count=3, seed=1))
     assert [case.name for case in listed] == ["phantom_000", "phantom_001", "phantom_002"]
     rows = (written / "classes.csv").read_text().splitlines()
     assert rows[0] == "case,class"
@@ -124,7 +124,7 @@ def test_files_hold_the_cases(written):
 
 def test_a_second_call_touches_nothing(written):
     before = {file: file.stat().st_mtime_ns for file in [written, *written.rglob("*")]}
-    source.cases(str(written), count=3, seed=1, **OPTIONS)
+    source.cases(Where(str(written), count=3, seed=1))
     assert before == {file: file.stat().st_mtime_ns for file in [written, *written.rglob("*")]}
 
 
@@ -171,18 +171,18 @@ def test_phantoms_of_another_version_are_refused(tmp_path):
 
 def test_what_is_not_ours_stays_as_it_is(tmp_path):
     with pytest.raises(UserError, match=r"config\.data\.path"):
-        source.cases(None, count=1, seed=0, **OPTIONS)
+        source.cases(Where(None, count=1, seed=0))
     (tmp_path / "imagesTr").mkdir()
     with pytest.raises(UserError, match="'imagesTr'"):
-        source.cases(str(tmp_path), count=1, seed=0, **OPTIONS)
+        source.cases(Where(str(tmp_path), count=1, seed=0))
     assert list(tmp_path.rglob("*")) == [tmp_path / "imagesTr"]
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Not a directory"):
-        source.cases(str(tmp_path / "file"), count=1, seed=0, **OPTIONS)
+        source.cases(Where(str(tmp_path / "file"), count=1, seed=0))
 
 
 def test_a_file_that_is_gone_is_named(tmp_path):
-    source.cases(str(tmp_path), count=1, seed=0, **OPTIONS)
+    source.cases(Where(str(tmp_path), count=1, seed=0))
     (tmp_path / "labelsTr" / "phantom_000.nii.gz").unlink()
     with pytest.raises(UserError, match=r"labelsTr.phantom_000\.nii\.gz is gone"):
-        source.cases(str(tmp_path), count=1, seed=0, **OPTIONS)
+        source.cases(Where(str(tmp_path), count=1, seed=0))

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from rubik_jax.data import phantom
+from rubik_jax.data.cases import Where
 from rubik_jax.data.sources import find_cases
 from rubik_jax.errors import UserError
 
@@ -23,11 +24,11 @@ def lay(tmp_path):
 
 
 def folder(path, *modalities, masks=""):
-    return find_cases("folder", path=path, modalities=modalities, masks=masks, count=0, seed=0)
+    return find_cases("folder", Where(path, modalities=modalities, masks=masks))
 
 
 def msd(path):
-    return find_cases("msd", path=path, modalities=(), masks="", count=0, seed=0)
+    return find_cases("msd", Where(path))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_refusals_of_a_folder_name_the_culprit(lay):
 def test_an_unknown_source_lists_the_known_ones():
     for name in ("dicom", "folder.cases", "__init__"):
         with pytest.raises(UserError, match=r"expected one of brats, folder, medmnist3d, msd"):
-            find_cases(name, path=None)
+            find_cases(name, Where(None))
 
 
 def _declare(root, **content):
@@ -180,17 +181,9 @@ def test_an_msd_label_that_is_no_file_is_a_class(lay):
 
 
 def test_phantoms_come_with_their_kind_as_class(tmp_path):
-    found = find_cases("phantom", path=tmp_path / "p", modalities=(), masks="", count=4, seed=3)
+    found = find_cases("phantom", Where(tmp_path / "p", count=4, seed=3))
     assert [case.target for case in found] == [phantom.kind_of(3, i) for i in range(4)]
-    table = find_cases(
-        "phantom",
-        path=tmp_path / "p",
-        modalities=(),
-        masks="",
-        labels="classes.csv",
-        count=4,
-        seed=3,
-    )
+    table = find_cases("phantom", Where(tmp_path / "p", count=4, seed=3), labels="classes.csv")
     assert table == found
 
 

@@ -2,31 +2,29 @@
 
 A source is a module with a function
 
-    cases(path, *, modalities, masks, count, seed) -> list[Case]
+    cases(where: Where) -> list[Case]
 
-and ignores the options it has no use for. A new file here is a new value of `config.data.source`.
+A new file here is a new value of `config.data.source`.
 Classes from a table or from folders are given to what any source lists, by `labels`.
 """
 
 import importlib
 import itertools
 import pkgutil
-from pathlib import Path
 
-from rubik_jax.data.cases import Case
+from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.labels import attach
 from rubik_jax.errors import UserError
 
 
-def find_cases(source: str, *, path: str | Path | None, labels: str = "", **options) -> list[Case]:
+def find_cases(source: str, where: Where, *, labels: str = "") -> list[Case]:
     """The cases that `source` lists, sorted by name; at least one, and every name unique.
 
     Args:
         source: the name of a module of this package.
-        path: where the data lie.
+        where: what the source is told.
         labels: where the classes come from instead of the source: "" (they don't), "folders", or
             the path of a table with the columns `case` and `class`.
-        **options: `modalities`, `masks`, `count` and `seed`, handed to the source like the path.
 
     Raises:
         UserError: unknown source, no case, two cases of one name, classes that don't fit the cases,
@@ -35,9 +33,9 @@ def find_cases(source: str, *, path: str | Path | None, labels: str = "", **opti
     known = sorted(module.name for module in pkgutil.iter_modules(__path__))
     if source not in known:
         raise UserError(f"config.data.source is {source!r}: expected one of {', '.join(known)}")
-    listed = importlib.import_module(f"{__name__}.{source}").cases(path, **options)
+    listed = importlib.import_module(f"{__name__}.{source}").cases(where)
     if not listed:
-        raise UserError(f"source {source!r} lists no case in {path}")
+        raise UserError(f"source {source!r} lists no case in {where.path}")
     ordered = sorted(listed, key=lambda case: case.name)
     for one, other in itertools.pairwise(ordered):
         if one.name == other.name:
@@ -45,4 +43,4 @@ def find_cases(source: str, *, path: str | Path | None, labels: str = "", **opti
                 f"two cases are named {one.name!r}, from {one.images[0]} and {other.images[0]}: "
                 "every case needs a name of its own"
             )
-    return attach(ordered, labels, path)
+    return attach(ordered, labels, where.path)

@@ -8,7 +8,7 @@ import glob
 import re
 from pathlib import Path
 
-from rubik_jax.data.cases import Case, existing
+from rubik_jax.data.cases import Case, Where, existing
 from rubik_jax.errors import UserError
 
 # In the order of the channels.
@@ -26,26 +26,19 @@ _KINDS[MASK] = MASK
 _FILE = re.compile(rf"(?P<case>.+)[_-](?P<suffix>{'|'.join(_KINDS)})\.nii(\.gz)?")
 
 
-def cases(
-    path: str | Path | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
-) -> list[Case]:
+def cases(where: Where) -> list[Case]:
     """The cases below a folder, however deep: T1, T1Gd, T2 and FLAIR as channels.
 
     A case has its mask where there is one (the cohorts for validation come without), and the grade
     HGG or LGG as its class where a folder above it says so.
 
     Args:
-        path: the folder, or one above or below it.
-        modalities: ignored, they are always these four.
-        masks: ignored.
-        count: ignored.
-        seed: ignored.
+        where: `path` is the folder, or one above or below it.
 
     Raises:
         UserError: no such files, a case that lacks a modality, or two files for one.
     """
-    del modalities, masks, count, seed
-    root = existing(path)
+    root = existing(where.path)
     found: dict[str, dict[str, Path]] = {}
     for relative in sorted(glob.glob("**/*.nii*", root_dir=root, recursive=True)):
         file = root / relative

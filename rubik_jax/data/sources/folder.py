@@ -14,28 +14,22 @@ import itertools
 import re
 from pathlib import Path
 
-from rubik_jax.data.cases import Case, existing, stem
+from rubik_jax.data.cases import Case, Where, existing, stem
 from rubik_jax.errors import UserError
 
 
-def cases(
-    path: str | Path | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
-) -> list[Case]:
+def cases(where: Where) -> list[Case]:
     """The cases whose files match the globs.
 
     Args:
-        path: a folder, or one file (then `modalities` is not looked at).
-        modalities: globs relative to the folder, one per modality, in the order of the channels.
-        masks: such a glob for the masks, or ""; a case may lack a mask, and a file that this glob
-            matches is never taken for an image.
-        count: ignored.
-        seed: ignored.
+        where: `path` is a folder, or one file (then `modalities` is not looked at); `modalities`
+            are globs relative to it, in the order of the channels, and `masks` is such a glob, or
+            "": a case may lack a mask, and a file that it matches is never taken for an image.
 
     Raises:
         UserError: nothing there, nothing matched, not a regular file, or a case lacks a modality.
     """
-    del count, seed
-    root = existing(path)
+    root, modalities, masks = existing(where.path), where.modalities, where.masks
     sole = root.resolve().name
     if root.is_file():
         root, modalities, sole = root.parent, (glob.escape(root.name),), stem(root.name)

@@ -8,29 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from rubik_jax.data import npz
-from rubik_jax.data.cases import Case, existing
+from rubik_jax.data.cases import Case, Where, existing
 from rubik_jax.errors import UserError
 
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 
 
-def cases(
-    path: str | Path | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
-) -> list[Case]:
+def cases(where: Where) -> list[Case]:
     """The cases `train_0000`, ..., `val_0000`, ..., `test_0000`, ... with their part and class.
 
     Args:
-        path: the file.
-        modalities: ignored, there is one.
-        masks: ignored, there are none.
-        count: ignored.
-        seed: ignored.
+        where: `path` is the file.
 
     Raises:
         UserError: no such file, or arrays of other names, shapes or types.
     """
-    del modalities, masks, count, seed
-    file = existing(path)
+    file = existing(where.path)
     if file.is_dir():
         raise UserError(f"config.data.path is the folder {file}: expected a .npz of MedMNIST3D")
     headers = npz.headers(file)

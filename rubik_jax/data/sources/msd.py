@@ -10,27 +10,20 @@ import glob
 import json
 from pathlib import Path
 
-from rubik_jax.data.cases import Case, existing, stem
+from rubik_jax.data.cases import Case, Where, existing, stem
 from rubik_jax.errors import UserError
 
 
-def cases(
-    path: str | Path | None, *, modalities: tuple[str, ...], masks: str, count: int, seed: int
-) -> list[Case]:
+def cases(where: Where) -> list[Case]:
     """The training cases with their masks or classes; without masks where none of them is there.
 
     Args:
-        path: the folder of `dataset.json`, or that file.
-        modalities: ignored, `dataset.json` declares them.
-        masks: ignored, `dataset.json` lists them.
-        count: ignored.
-        seed: ignored.
+        where: `path` is the folder of `dataset.json`, or that file.
 
     Raises:
         UserError: no `dataset.json`, one that cannot be understood, or files that are absent.
     """
-    del modalities, masks, count, seed
-    root = existing(path)
+    root = existing(where.path)
     file = root / "dataset.json" if root.is_dir() else root
     if not file.is_file():
         raise UserError(f"{root} holds no dataset.json, which the source 'msd' reads")
