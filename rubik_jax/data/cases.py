@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from rubik_jax.data.formats import SUFFIXES
 from rubik_jax.errors import UserError
-
-_SUFFIXES = (".nii.gz", ".nii")
 
 
 class Where(NamedTuple):
@@ -71,8 +70,8 @@ def existing(path: str | Path | None) -> Path:
 
 
 def stem(file: str) -> str:
-    """The file's name without its NIfTI suffix."""
-    for suffix in _SUFFIXES:
-        if file.endswith(suffix):
-            return file.removesuffix(suffix)
+    """The file's name without the suffix of any format that is read."""
+    for suffix in SUFFIXES:
+        if file.lower().endswith(suffix):
+            return file[: -len(suffix)]
     return file

@@ -42,7 +42,7 @@ def test_every_row_is_a_case_with_its_part_and_class(tmp_path, arrays):
             case = by_name[f"{part}_{i:04d}"]
             assert case.target == str(arrays[f"{part}_labels"][i, 0])
             volume = volumes.read(case.images, row=case.row)
-            assert volume.array.dtype == np.float32
+            assert volume.array.dtype == np.uint8
             np.testing.assert_array_equal(volume.array[..., 0], arrays[f"{part}_images"][i])
             np.testing.assert_array_equal(volume.affine, np.eye(4))
     parts = make_split(cases, test=0.5, validation=0.5, seed=0, folds=0, fold=0, file="")

@@ -1,0 +1,136 @@
+"""Opens the volumes of all formats alike: a header now, the voxels when they are asked for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from rubik_jax.data.formats import arrays, nifti
+from rubik_jax.data.formats.scan import SUFFIXES, Scan
+from rubik_jax.data.formats.signatures import kind_of, slices_in
+from rubik_jax.errors import UserError
+
+__all__ = ["SUFFIXES", "Scan", "files", "find", "open_scan"]
+
+
+def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = False) -> Scan:
+    """Reads the header of a volume, whose format is found by what the file holds.
+
+    Args:
+        path: a file; or, for DICOM, the folder that holds the slices of one series, or any file of
+            the series where the folder holds several.
+        row: which of the many volumes of the one file.
+        mask: whether the row's mask is meant, where it has one.
+
+    Raises:
+        UserError: it cannot be read, in a sentence that names the file; the scan's `voxels` raises
+            it for what the header does not show.
+    """
+    del mask
+    path = _of_pair(path)
+    kind = "DICOM" if path.is_dir() else kind_of(path)
+    name = "NumPy" if kind in ("npy", "npz") else kind
+    with _told(f"{path} cannot be read as {name}"):
+        scan = _open(path, kind, row)
+
+    def voxels() -> np.ndarray:
+        with _told(f"{path} is damaged or cut short"):
+            return scan.voxels()
+
+    return scan._replace(voxels=voxels)
+
+
+def files(path: Path) -> list[Path]:
+    """All files that a volume is read from: detached voxels and the slices of a series, too.
+
+    Raises:
+        UserError: as `open_scan`.
+    """
+    path = _of_pair(path)
+    kind = "DICOM" if path.is_dir() else kind_of(path)
+    with _told(f"{path} cannot be read as {kind}"):
+        match kind:
+            case "NIfTI":
+                return nifti.files(path)
+            case "NRRD" | "MetaImage":
+                from rubik_jax.data.formats import itk
+
+                return itk.files(path, kind)
+            case "DICOM":
+                from rubik_jax.data.formats import dicom
+
+                return dicom.files(path)
+    return [path]
+
+
+def find(root: Path) -> list[Path]:
+    """What could be volumes below a folder, sorted; hidden files and folders are left out.
+
+    Files whose names end as `SUFFIXES` has it, of a pair the header alone; folders that hold the
+    slices of one DICOM series, and the first slice of each where a folder holds several.
+    """
+    found: list[Path] = []
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += (Path(folder) / name for name in names if _is_volume(name, names))
+        found += _series(Path(folder))
+    return sorted(found)
+
+
+def _open(path: Path, kind: str, row: tuple[str, int] | None) -> Scan:
+    # SimpleITK takes longer to import than all else; most cohorts do without it.
+    match kind:
+        case "NIfTI":
+            return nifti.open_scan(path)
+        case "NRRD" | "MetaImage":
+            from rubik_jax.data.formats import itk
+
+            return itk.open_scan(path, kind)
+        case "DICOM":
+            from rubik_jax.data.formats import dicom
+
+            return dicom.open_scan(path)
+        case "npz":
+            return arrays.open_npz(path, row)
+        case _:
+            return arrays.open_npy(path)
+
+
+def _of_pair(path: Path) -> Path:
+    """The header, for the image of a pair."""
+    header = path.with_name(path.name.replace(".img", ".hdr"))
+    return header if header.is_file() else path
+
+
+def _is_volume(name: str, beside: list[str]) -> bool:
+    known = not name.startswith(".") and name.lower().endswith(SUFFIXES)
+    is_slice = name.lower().endswith(".dcm")
+    of_pair = name.endswith(".img") and name.replace(".img", ".hdr") in beside
+    return known and not is_slice and not of_pair
+
+
+def _series(folder: Path) -> list[Path]:
+    slices = slices_in(folder)
+    if not slices:
+        return []
+    from rubik_jax.data.formats import dicom
+
+    try:
+        found = dicom.series(folder)
+    except UserError:  # opening it will say why
+        return [folder]
+    return [folder] if len(found) == 1 else [group[0].path for group in found]
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Any error of a reader as one sentence; they have dozens of kinds for damaged files."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        said = getattr(error, "strerror", None) or str(error).strip().rpartition("\n")[2]
+        raise UserError(f"{what}: {' '.join(said.split()) or type(error).__name__}") from error

@@ -1,0 +1,82 @@
+"""Reads plain arrays: .npy, .npz with one volume, and rows of an .npz with many."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from rubik_jax.data import npz
+from rubik_jax.data.formats.scan import Scan, without_ones
+from rubik_jax.errors import UserError
+
+_NAMES = ("image", "volume", "data")
+_GEOMETRY = ("affine", "spacing")
+
+
+def open_npy(path: Path) -> Scan:
+    """An array [x, y, z] or [x, y, z, c]; such a file knows no affine, so its voxels are 1 mm."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    read = functools.partial(np.load, path, allow_pickle=False)
+    return _scan(path, array.shape, array.dtype, np.eye(4), read)
+
+
+def open_npz(path: Path, row: tuple[str, int] | None) -> Scan:
+    """The only array, or the one called image, volume or data.
+
+    Args:
+        path: of the archive, which may hold an `affine` [4, 4] or a `spacing` [3] in mm as well.
+        row: when given, the volume is that row of the array of that name.
+
+    Raises:
+        UserError: no such array or row, or a choice of several.
+    """
+    headers = npz.headers(path)
+    if row is not None:
+        name, i = row
+        if name not in headers or not 0 <= i < headers[name].shape[0]:
+            raise UserError(f"{path} holds no row {i} of {name}: it holds {_told(headers)}")
+        shape, dtype = headers[name]
+        return _scan(path, shape[1:], dtype, np.eye(4), functools.partial(npz.row, path, name, i))
+    volumes = [name for name in headers if name not in _GEOMETRY]
+    found = volumes if len(volumes) == 1 else [name for name in _NAMES if name in volumes]
+    if len(found) != 1:
+        raise UserError(
+            f"{path} holds {_told(headers)}: expected one array, or one that is called "
+            f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
+        )
+    read = functools.partial(npz.load, path, found[0])
+    return _scan(path, *headers[found[0]], _affine(path, headers), read)
+
+
+def _affine(path: Path, headers: dict[str, npz.Header]) -> np.ndarray:
+    for name, shape in (("affine", (4, 4)), ("spacing", (3,))):
+        if name in headers:
+            if headers[name].shape != shape or headers[name].dtype.kind not in "iuf":
+                raise UserError(
+                    f"{name} in {path} is {headers[name].dtype} {list(headers[name].shape)}: "
+                    f"expected numbers {list(shape)}"
+                )
+            found = npz.load(path, name).astype(np.float64)
+            return found if name == "affine" else np.diag([*found, 1.0])
+    return np.eye(4)
+
+
+def _scan(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    affine: np.ndarray,
+    read: Callable[[], np.ndarray],
+) -> Scan:
+    shape = without_ones(shape)
+    native = np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+
+    def voxels() -> np.ndarray:
+        return read().reshape(shape).astype(native, copy=False)
+
+    return Scan(path, "NumPy", shape, dtype, affine, voxels)
+
+
+def _told(headers: dict[str, npz.Header]) -> str:
+    return ", ".join(f"{name} {list(header.shape)}" for name, header in headers.items()) or "none"

@@ -1,0 +1,160 @@
+"""Reads NRRD and MetaImage by SimpleITK, once it is sure that their voxels are all there."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK
+
+from rubik_jax.data.formats import packed
+from rubik_jax.data.formats.scan import MOST_PACKED, Scan, without_ones
+from rubik_jax.errors import UserError
+
+# What ITK warns of on stderr, the readers here refuse in a sentence.
+SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+
+_HEADER = 2**16
+_READERS = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO", "DICOM": "GDCMImageIO"}
+_NAMES = {
+    **{"8-bit unsigned integer": "u1", "8-bit signed integer": "i1"},
+    **{"16-bit unsigned integer": "u2", "16-bit signed integer": "i2"},
+    **{"32-bit unsigned integer": "u4", "32-bit signed integer": "i4"},
+    **{"64-bit unsigned integer": "u8", "64-bit signed integer": "i8"},
+    **{"32-bit float": "f4", "64-bit float": "f8"},
+    **{"complex of 32-bit float": "c8", "complex of 64-bit float": "c16"},
+}
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class _Data(NamedTuple):
+    """Where the voxels lie: in which file, from which byte on, packed by deflate or not."""
+
+    file: Path
+    start: int
+    packed: bool
+
+
+def open_scan(path: Path, kind: str) -> Scan:
+    """The header's word on the volume.
+
+    Args:
+        path: of the file, or of the header whose voxels are detached.
+        kind: "NRRD" or "MetaImage".
+
+    Raises:
+        UserError: the voxels' file is missing or too short.
+        RuntimeError: ITK cannot read the header.
+    """
+    data = _data(path, kind)
+    reader = read_information(path, kind)
+    shape, dtype = shape_of(reader), dtype_of(reader)
+    if data:
+        _refuse_lie(path, data, int(np.prod(shape, dtype=object)) * dtype.itemsize)
+    return Scan(path, kind, shape, dtype, affine_of(reader), lambda: _voxels(reader, data, shape))
+
+
+def read_information(path: Path, kind: str) -> SimpleITK.ImageFileReader:
+    """ITK's reader of a file, whatever the file is called, with its header read."""
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO(_READERS[kind])
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
+
+
+def shape_of(reader: SimpleITK.ImageFileReader) -> tuple[int, ...]:
+    """The size along ITK's axes, and the components of a voxel if there are several."""
+    size = (*reader.GetSize(), *(1,) * (3 - reader.GetDimension()))
+    return without_ones((*size, reader.GetNumberOfComponents()))
+
+
+def dtype_of(reader: SimpleITK.ImageFileReader) -> np.dtype:
+    """The type of one component."""
+    name = SimpleITK.GetPixelIDValueAsString(reader.GetPixelIDValue())
+    return np.dtype(_NAMES[name.removeprefix("vector of ")])
+
+
+def affine_of(reader: SimpleITK.ImageFileReader) -> np.ndarray:
+    """float64 [4, 4] from voxel indices to RAS+ millimetres, of the first three axes."""
+    n = reader.GetDimension()
+    edges = np.array(reader.GetSpacing())
+    columns = np.where(edges == 0, 0, np.reshape(reader.GetDirection(), (n, n)) * edges)
+    affine = np.eye(4)
+    affine[: min(n, 3), : min(n, 3)] = columns[:3, :3]
+    affine[: min(n, 3), 3] = reader.GetOrigin()[:3]
+    return _LPS_TO_RAS @ affine
+
+
+def array_of(image: SimpleITK.Image) -> np.ndarray:
+    """The voxels [x, y, z] or [x, y, z, c], x changing fastest."""
+    array = SimpleITK.GetArrayFromImage(image)
+    axes = range(image.GetDimension())
+    return array.transpose(*reversed(axes), *range(len(axes), array.ndim))
+
+
+def files(path: Path, kind: str) -> list[Path]:
+    """The file, and the one that its voxels are detached to."""
+    data = _data(path, kind)
+    return [path] if data is None or data.file == path else [path, data.file]
+
+
+def _voxels(
+    reader: SimpleITK.ImageFileReader, data: _Data | None, shape: tuple[int, ...]
+) -> np.ndarray:
+    if data and data.packed:  # ITK reads what is damaged and says nothing
+        with data.file.open("rb") as file:
+            file.seek(data.start)
+            for _ in packed.blocks(file):
+                pass
+    return array_of(reader.Execute()).reshape(shape, order="F")
+
+
+def _data(path: Path, kind: str) -> _Data | None:
+    """Where the voxels lie, or None for what is rare: text, or a list of files."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER)
+    return _nrrd_data(path, head) if kind == "NRRD" else _meta_data(path, head)
+
+
+def _nrrd_data(path: Path, head: bytes) -> _Data | None:
+    header = re.match(rb"(?s).*?(?:\r?\n\r?\n|\Z)", head)[0]
+    encoding = _field(header, rb"encoding:")
+    if encoding not in ("raw", "gz", "gzip") or _field(header, rb"line ?skip:"):
+        return None
+    name = _field(header, rb"data ?file:")
+    if name == "LIST" or "%" in name:
+        return None
+    file, start = (_detached(path, name), 0) if name else (path, len(header))
+    return _Data(file, start, encoding != "raw")
+
+
+def _meta_data(path: Path, head: bytes) -> _Data | None:
+    name = _field(head, rb"ElementDataFile\s*=")
+    if not name or name == "LIST" or "%" in name or _field(head, rb"BinaryData\s*=") == "False":
+        return None
+    local = name.upper() == "LOCAL"
+    start = re.search(rb"ElementDataFile\s*=[^\n]*\n", head).end() if local else 0
+    is_packed = _field(head, rb"CompressedData\s*=") == "True"
+    return _Data(path if local else _detached(path, name), start, is_packed)
+
+
+def _field(head: bytes, name: bytes) -> str:
+    found = re.search(rb"(?im)^" + name + rb"[ \t]*([^\r\n]*)", head)
+    return found[1].decode(errors="replace").strip() if found else ""
+
+
+def _detached(path: Path, name: str) -> Path:
+    file = path.parent / name
+    if not file.is_file():
+        raise UserError(f"{path} names {name} as the file of its voxels, which is missing")
+    return file
+
+
+def _refuse_lie(path: Path, data: _Data, promised: int) -> None:
+    there = data.file.stat().st_size - data.start
+    if promised > there * (MOST_PACKED if data.packed else 1):
+        raise UserError(
+            f"{path} is damaged or cut short: it promises {promised} bytes of voxels in its "
+            f"header, more than the {there} bytes of {data.file.name} can hold"
+        )

@@ -1,0 +1,109 @@
+"""Reads NIfTI-1 and NIfTI-2 of either byte order, as one file or a pair, gzipped or not."""
+
+import functools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from rubik_jax.data.formats import packed
+from rubik_jax.data.formats.scan import MOST_PACKED, Scan, without_ones
+from rubik_jax.data.formats.signatures import GZIP
+from rubik_jax.errors import UserError
+
+_HEADER = 540  # bytes of a NIfTI-2 header; one of NIfTI-1 is shorter
+# Millimetres to the unit that the low bits of xyzt_units name; 0 is unknown, taken for millimetres.
+_UNITS = {1: 1000.0, 3: 0.001}
+
+
+def open_scan(path: Path) -> Scan:
+    """The header's word on the volume.
+
+    Raises:
+        UserError: no affine, or a header without its image, or that promises more than is there.
+    """
+    header = read_header(path)
+    single = header["magic"].item()[:2] == b"n+"
+    image = path if single else _image_of(path)
+    shape, dtype = without_ones(header.get_data_shape()), header.get_data_dtype()
+    offset = int(header.get_data_offset())
+    end = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if end > image.stat().st_size * (MOST_PACKED if _is_packed(image) else 1):
+        size = "x".join(map(str, shape))
+        raise UserError(
+            f"{path} is damaged or cut short: it promises {size} voxels in its header, "
+            f"more than it can hold"
+        )
+    voxels = functools.partial(_voxels, image, offset, shape, dtype, header.get_slope_inter())
+    return Scan(path, "NIfTI", shape, dtype, _affine(path, header), voxels)
+
+
+def read_header(path: Path) -> nib.Nifti1Header | nib.Nifti2Header:
+    """The header, put right where writers are known to be careless."""
+    with path.open("rb") as file:
+        head = packed.start(file, _HEADER) if _is_packed(path) else file.read(_HEADER)
+    kind = nib.Nifti2Header if head[4:7] in (b"n+2", b"ni2") else nib.Nifti1Header
+    header = kind(head[: kind.sizeof_hdr], check=False)
+    lost = header["pixdim"][1:4] == 0  # nibabel would make them 1
+    header.check_fix(error_level=40)
+    header["pixdim"][1:4][lost] = 0
+    return header
+
+
+def files(path: Path) -> list[Path]:
+    """The header's file and that of its image, if it has one of its own."""
+    header = read_header(path)
+    return [path] if header["magic"].item()[:2] == b"n+" else [path, _image_of(path)]
+
+
+def _image_of(path: Path) -> Path:
+    image = path.with_name(path.name.replace(".hdr", ".img"))
+    if image == path or not image.is_file():
+        expected = path.with_suffix(".img").name
+        raise UserError(f"{path} is a header whose voxels are missing: expected {expected} with it")
+    return image
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
+def _affine(path: Path, header: nib.Nifti1Header) -> np.ndarray:
+    if header["qform_code"] == 0 and header["sform_code"] == 0:
+        raise UserError(
+            f"{path} has no affine (sform_code and qform_code are 0), so left and right are unknown"
+        )
+    affine = np.array(header.get_best_affine(), np.float64)
+    affine[:3] *= _UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
+    return affine
+
+
+def _voxels(
+    path: Path,
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    scaling: tuple[float | None, float | None],
+) -> np.ndarray:
+    """The voxels in the order they have in the file, x changing fastest."""
+    content = np.empty(offset + int(np.prod(shape)) * dtype.itemsize, np.uint8)
+    at = 0
+    with path.open("rb") as file:
+        is_packed = file.read(2) == GZIP
+        file.seek(0)
+        read = packed.blocks(file) if is_packed else iter(functools.partial(file.read, 2**20), b"")
+        for block in read:  # to the end, where the checksum stands
+            part = block[: len(content) - at]
+            content[at : at + len(part)] = np.frombuffer(part, np.uint8)
+            at += len(part)
+    if at < len(content):
+        raise EOFError(f"{at} bytes of {len(content)} are there")
+    array = np.ndarray(shape, dtype, content.data, offset, order="F")
+    slope, inter = (1.0 if scaling[0] is None else scaling[0]), scaling[1] or 0.0
+    if (slope, inter) == (1.0, 0.0):
+        return array.astype(dtype.newbyteorder("="), copy=False)
+    scaled = array.astype(np.float32)
+    scaled *= np.float32(slope)
+    scaled += np.float32(inter)
+    return scaled

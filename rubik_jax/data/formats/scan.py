@@ -1,0 +1,42 @@
+"""What the reader of any format says of a volume before its voxels are read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+SUFFIXES = (
+    *(".nii.gz", ".nii", ".hdr", ".img"),
+    *(".nrrd", ".nhdr", ".mha", ".mhd"),
+    *(".npy", ".npz", ".dcm"),
+)
+# Deflate packs at most 1032 bytes into one; a header that promises more is lying.
+MOST_PACKED = 1032
+
+
+class Scan(NamedTuple):
+    """A volume's file (or folder of slices), its header read, its voxels not yet.
+
+    path: as it was asked for.
+    kind: "NIfTI", "NRRD", "MetaImage", "DICOM", "NumPy" or "records".
+    shape: (x, y, z) or (x, y, z, c) in the file's own axis order; trailing ones are dropped.
+    dtype: of the stored numbers.
+    affine: float64 [4, 4], from voxel indices to millimetres, RAS+ whatever the format's own world.
+    voxels: reads all voxels [*shape]: float32 where a slope or an intercept applies, else the
+        stored numbers in native byte order.
+    """
+
+    path: Path
+    kind: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    affine: np.ndarray
+    voxels: Callable[[], np.ndarray]
+
+
+def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without its trailing ones, which stand for axes that are not there."""
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return tuple(map(int, shape))
