@@ -67,8 +67,7 @@ def read(
     """
     parts = [path and _read(path, channels or 1, row, orientation) for path in images]
     first, *others = (part for part in parts if part)
-    for part in (first, *others):
-        _refuse_useless(part, channels)
+    for part in others:
         _refuse_other_grid(part, first)
     scans = tuple(part and part.scan for part in parts)
     if len(parts) == 1:
@@ -191,11 +190,12 @@ def _read(
     shape = _refuse_header(name, scan, channels)
     _refuse_affine(name, scan.affine)
     array = scan.voxels().reshape(shape, order="A")
+    for channel in range(channels):
+        which = f"channel {channel} of {name}" if channels > 1 else name
+        _refuse_voxels(which, array[..., channel], mask)
     turn = ornt_transform(io_orientation(scan.affine), axcodes2ornt(orientation))
     affine = scan.affine @ inv_ornt_aff(turn, shape[:3])
-    part = _Part(name, apply_orientation(array, turn), affine, scan)
-    _refuse_not_finite(part)
-    return part
+    return _Part(name, apply_orientation(array, turn), affine, scan)
 
 
 def _refuse_header(name: str, scan: Scan, channels: int) -> tuple[int, ...]:
@@ -233,21 +233,14 @@ def _refuse_affine(name: str, affine: np.ndarray) -> None:
         raise UserError(f"{name} has a singular affine: {affine[:3].tolist()}")
 
 
-def _refuse_not_finite(part: _Part) -> None:
-    # The extremes are not finite when any voxel is not, and take no array of their own.
-    if part.array.dtype.kind == "f" and not np.isfinite((part.array.min(), part.array.max())).all():
-        bad = part.array.size - np.count_nonzero(np.isfinite(part.array))
-        raise UserError(
-            f"{part.name} holds {bad} voxels that are NaN or infinite, of {part.array.size}"
-        )
-
-
-def _refuse_useless(part: _Part, channels: int | None) -> None:
-    for channel in range(part.array.shape[-1]):
-        voxels = part.array[..., channel]
-        if voxels.min() == voxels.max():
-            which = f"channel {channel} of {part.name}" if channels else part.name
-            raise UserError(f"{which} is constant: every voxel is {voxels.flat[0]:g}")
+def _refuse_voxels(name: str, voxels: np.ndarray, mask: bool) -> None:
+    # The extremes are not finite when any voxel is not, and they take no array of their own.
+    least, most = voxels.min(), voxels.max()
+    if not (np.isfinite(least) and np.isfinite(most)):
+        bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
+        raise UserError(f"{name} holds {bad} voxels that are NaN or infinite, of {voxels.size}")
+    if least == most and not mask:
+        raise UserError(f"{name} is constant: every voxel is {least:g}")
 
 
 def _refuse_other_grid(part: _Part, other: _Part) -> None:

@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
+from rubik_jax.data import formats
+from rubik_jax.data.formats import Scan, nifti
 from rubik_jax.errors import UserError
 
 # What a header says of the grid, the shape apart. The sform and the qform are both copied as they
@@ -22,31 +24,49 @@ _GRID = (
 )
 
 
-def write_mask(path: Path, labels: np.ndarray, like: Path) -> None:
+def write_mask(
+    path: Path,
+    labels: np.ndarray,
+    like: Path,
+    *,
+    row: tuple[str, int] | None = None,
+    orientation: str = "RAS",
+) -> None:
     """Writes labels as `.nii.gz`, whole or not at all, in place of what lies there.
 
     Args:
         path: of the new file.
-        labels: integers [x, y, z], RAS+ as `volumes.read` gives the scan; memory-mapped or not.
-        like: the NIfTI file whose shape, axes, affine (sform and qform), spacing and units the mask
-            gets; a last axis of modalities is not among them.
+        labels: integers [x, y, z], turned as `volumes.read` gives the scan; memory-mapped or not.
+        like: the scan, in any format that is read, whose shape, axes and affine the mask gets; of
+            NIfTI also the sform, the qform and the units; a last axis of modalities is not among
+            them.
+        row: when given, `like` is one file of many volumes, and this is which.
+        orientation: codes of the directions in which the axes of `labels` run.
 
     Raises:
-        UserError: `like` is no NIfTI file, or `path` cannot be written.
+        UserError: `like` cannot be read, or `path` cannot be written.
         ValueError: the labels have another shape than the scan.
     """
     least, most = int(labels.min()), int(labels.max())
     kinds = (np.uint8, np.int16, np.int32)
     kind = next(k for k in kinds if np.iinfo(k).min <= least and most <= np.iinfo(k).max)
-    _write(path, labels.astype(kind, copy=False), like)
+    _write(path, labels.astype(kind, copy=False), formats.open_scan(like, row=row), orientation)
 
 
-def write_probabilities(path: Path, probabilities: np.ndarray, like: Path) -> None:
+def write_probabilities(
+    path: Path,
+    probabilities: np.ndarray,
+    like: Path,
+    *,
+    row: tuple[str, int] | None = None,
+    orientation: str = "RAS",
+) -> None:
     """Writes probabilities [x, y, z, k] as float32, the classes along the fourth axis.
 
     Arguments and errors are those of `write_mask`.
     """
-    _write(path, probabilities.astype(np.float32, copy=False), like)
+    scan = formats.open_scan(like, row=row)
+    _write(path, probabilities.astype(np.float32, copy=False), scan, orientation)
 
 
 @contextmanager
@@ -69,32 +89,33 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _write(path: Path, array: np.ndarray, like: Path) -> None:
-    source = _open(like)
-    turn = ornt_transform(axcodes2ornt("RAS"), io_orientation(source.affine))
+def _write(path: Path, array: np.ndarray, scan: Scan, orientation: str) -> None:
+    turn = ornt_transform(axcodes2ornt(orientation), io_orientation(scan.affine))
     turned = apply_orientation(array, turn)
-    if turned.shape[:3] != source.shape[:3]:
-        raise ValueError(f"{turned.shape[:3]} voxels for the grid of {like}, {source.shape[:3]}")
-
-    second = isinstance(source.header, nib.Nifti2Header)
-    kind = nib.Nifti2Image if second else nib.Nifti1Image
-    header = kind.header_class()
-    for field in _GRID:
-        header[field] = source.header[field]
-    header["pixdim"][:4] = source.header["pixdim"][:4]
-    header.set_data_dtype(array.dtype)
-    image = kind(turned, source.affine, header)
+    if turned.shape[:3] != scan.shape[:3]:
+        raise ValueError(f"{turned.shape[:3]} voxels for the grid of {scan.path}, {scan.shape[:3]}")
+    image = (_like_nifti if scan.kind == "NIfTI" else _like_other)(turned, scan)
     # No time and no name in the header of gzip: equal arrays give equal bytes.
     with replacing(path) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
         image.to_stream(packed)
 
 
-def _open(path: Path) -> nib.Nifti1Pair:
-    try:
-        image = nib.load(path)
-    except Exception as error:  # nibabel has a dozen kinds for what is not an image
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} gives no grid to write on: {said}") from error
-    if not isinstance(image, nib.Nifti1Pair):
-        raise UserError(f"{path} is a {type(image).__name__}: expected NIfTI, to write on its grid")
+def _like_nifti(array: np.ndarray, scan: Scan) -> nib.Nifti1Image:
+    source = nifti.read_header(scan.path)
+    kind = nib.Nifti2Image if isinstance(source, nib.Nifti2Header) else nib.Nifti1Image
+    header = kind.header_class()
+    for field in _GRID:
+        header[field] = source[field]
+    header["pixdim"][:4] = source["pixdim"][:4]
+    header.set_data_dtype(array.dtype)
+    return kind(array, source.get_best_affine(), header)
+
+
+def _like_other(array: np.ndarray, scan: Scan) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(array, scan.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(scan.affine, code=1)
+    axes = scan.affine[:3, :3] / np.linalg.norm(scan.affine[:3, :3], axis=0)
+    # A qform cannot tell that axes are askew, as under a tilted gantry: it would misplace the mask.
+    image.set_qform(scan.affine, code=int(np.allclose(axes.T @ axes, np.eye(3), atol=1e-3)))
     return image

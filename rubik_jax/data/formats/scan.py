@@ -18,7 +18,7 @@ MOST_PACKED = 1032
 class Scan(NamedTuple):
     """A volume's file (or folder of slices), its header read, its voxels not yet.
 
-    path: as it was asked for.
+    path: the file (of a pair the header) or the folder that was asked for.
     kind: "NIfTI", "NRRD", "MetaImage", "DICOM", "NumPy" or "records".
     shape: (x, y, z) or (x, y, z, c) in the file's own axis order; trailing ones are dropped.
     dtype: of the stored numbers.
