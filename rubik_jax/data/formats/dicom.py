@@ -166,8 +166,8 @@ def _in_order(path: Path, slices: list[_Slice]) -> list[_Slice]:
     if doubled.size:
         a, b = slices[doubled[0]].path.name, slices[doubled[0] + 1].path.name
         raise UserError(
-            f"{path} holds {len(slices)} slices at {len(slices) - doubled.size} positions ({a} and "
-            f"{b} share one): expected one slice at each, so keep one echo or time in the folder"
+            f"{path} holds {len(slices)} slices, {doubled.size} of them at the position of another "
+            f"({a} and {b}): expected one at each, so keep one echo or time in the folder"
         )
     even = np.linspace(places[0], places[-1], len(places))
     step = np.median(gaps) if gaps.size else 1.0
