@@ -29,10 +29,8 @@ def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = Fa
             it for what the header does not show.
     """
     del mask
-    path = _of_pair(path)
-    kind = "DICOM" if path.is_dir() else kind_of(path)
-    name = "NumPy" if kind in ("npy", "npz") else kind
-    with _told(f"{path} cannot be read as {name}"):
+    path, kind = _file_and_kind(path)
+    with _told(f"{path} cannot be read as {kind}"):
         scan = _open(path, kind, row)
 
     def voxels() -> np.ndarray:
@@ -48,8 +46,7 @@ def files(path: Path) -> list[Path]:
     Raises:
         UserError: as `open_scan`.
     """
-    path = _of_pair(path)
-    kind = "DICOM" if path.is_dir() else kind_of(path)
+    path, kind = _file_and_kind(path)
     with _told(f"{path} cannot be read as {kind}"):
         match kind:
             case "NIfTI":
@@ -98,10 +95,12 @@ def _open(path: Path, kind: str, row: tuple[str, int] | None) -> Scan:
             return arrays.open_npy(path)
 
 
-def _of_pair(path: Path) -> Path:
-    """The header, for the image of a pair."""
-    header = path.with_name(path.name.replace(".img", ".hdr"))
-    return header if header.is_file() else path
+def _file_and_kind(path: Path) -> tuple[Path, str]:
+    """The file that holds the header, and its format."""
+    with _told(f"{path} cannot be read"):
+        header = path.with_name(path.name.replace(".img", ".hdr"))
+        path = header if header.is_file() else path
+        return path, "DICOM" if path.is_dir() else kind_of(path)
 
 
 def _is_volume(name: str, beside: list[str]) -> bool:
@@ -112,12 +111,11 @@ def _is_volume(name: str, beside: list[str]) -> bool:
 
 
 def _series(folder: Path) -> list[Path]:
-    slices = slices_in(folder)
-    if not slices:
-        return []
-    from rubik_jax.data.formats import dicom
-
     try:
+        if not slices_in(folder):
+            return []
+        from rubik_jax.data.formats import dicom
+
         found = dicom.series(folder)
     except UserError:  # opening it will say why
         return [folder]

@@ -2,7 +2,6 @@
 
 import os
 import re
-import zlib
 from pathlib import Path
 
 from rubik_jax.data.formats import packed
@@ -28,12 +27,14 @@ def kind_of(path: Path) -> str:
     """One of the names above, or "gzip" where what is packed is none of them.
 
     Raises:
-        UserError: nothing there that can be read, or of no such kind.
+        UserError: nothing there, or of no such kind.
+        OSError: it cannot be read.
+        zlib.error: it is damaged.
     """
     if not path.is_file():
         what = "is no regular file" if path.exists() else "does not exist or is a link to nothing"
         raise UserError(f"{path} {what}: expected a volume ({_FORMATS})")
-    head = _head(path)
+    head = _head(path, _HEAD)
     if not head:
         raise UserError(f"{path} is an empty file: expected a volume ({_FORMATS})")
     kind = next((k for k, sign in _SIGNATURES.items() if re.match(sign, head)), None)
@@ -51,16 +52,20 @@ def kind_of(path: Path) -> str:
 
 
 def slices_in(folder: Path) -> list[Path]:
-    """The DICOM files that lie in the folder itself, by name; hidden ones and indices are not."""
+    """The DICOM files that lie in the folder itself, by name; hidden ones and indices are not.
+
+    Raises:
+        UserError: the folder, or a file that may be one, cannot be read.
+    """
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        return [
+            folder / name
+            for name in names
+            if not name.startswith(".") and name != "DICOMDIR" and _is_slice(folder / name)
+        ]
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
-    return [
-        folder / name
-        for name in names
-        if not name.startswith(".") and name != "DICOMDIR" and _is_slice(folder / name)
-    ]
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def _is_slice(path: Path) -> bool:
@@ -71,17 +76,11 @@ def _is_slice(path: Path) -> bool:
     return re.match(_SIGNATURES["DICOM"], _head(path, 132)) is not None
 
 
-def _head(path: Path, size: int = _HEAD) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+def _head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
 
 
 def _unpacked(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return packed.start(file, _HEAD)
-    except zlib.error as error:
-        raise UserError(f"{path} is damaged or cut short: {error}") from error
+    with path.open("rb") as file:
+        return packed.start(file, _HEAD)
