@@ -1,0 +1,73 @@
+"""What is noted of a case as it was read, before anything is done to it."""
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from rubik_jax.data import statistics
+from rubik_jax.data.statistics import Statistics
+from rubik_jax.data.volumes import Volume
+
+_CHUNK = 2**20
+
+
+def describe(
+    volume: Volume, labels: np.ndarray | None, *, measured: Sequence[Statistics] | None = None
+) -> dict[str, Any]:
+    """The facts of a case, as JSON.
+
+    Args:
+        volume: [x, y, z, c], as read.
+        labels: int16 [x, y, z], none below 0.
+        measured: `statistics.measure` of the volume, where it is known already.
+
+    Returns:
+        "format", "dtype" and "orientation" of the first image's file; "shape" and "spacing" (mm)
+        of the volume; "channels": of each, "min", "max", "mean" and "sd" of all voxels, and of its
+        foreground (the voxels above its minimum) the share as "foreground", the percentiles 0.5
+        and 99.5 as "low" and "high", and a "histogram" of 64 bins between them; "labels": value →
+        voxels, None without labels; "digest", which is the same for the same voxels of one type.
+    """
+    scan = next(scan for scan in volume.scans if scan is not None)
+    return {
+        "format": scan.kind,
+        "dtype": str(scan.dtype),
+        "shape": list(volume.array.shape[:3]),
+        "spacing": nib.affines.voxel_sizes(volume.affine).tolist(),
+        "orientation": "".join(nib.aff2axcodes(scan.affine)),
+        "channels": [_channel(known) for known in measured or statistics.measure(volume.array)],
+        "labels": None if labels is None else _count(labels),
+        "digest": _digest(volume.array),
+    }
+
+
+def _channel(known: Statistics) -> dict[str, Any]:
+    mean, sd = known.whole
+    return {
+        "min": known.least,
+        "max": known.most,
+        "mean": mean,
+        "sd": sd,
+        "low": known.low,
+        "high": known.high,
+        "foreground": known.above / known.voxels,
+        "histogram": known.histogram.tolist(),
+    }
+
+
+def _count(labels: np.ndarray) -> dict[str, int]:
+    voxels = statistics.flat(labels)
+    labelled = voxels[voxels != 0]  # few, as a rule, so that counting them is cheap
+    counts = np.bincount(labelled, minlength=1)
+    counts[0] = voxels.size - labelled.size
+    return {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _digest(array: np.ndarray) -> str:
+    """A hash of checksums, which are taken at several times the speed of a hash."""
+    checksums = [zlib.crc32(chunk) for chunk in statistics.slabs(statistics.flat(array), _CHUNK)]
+    return hashlib.blake2b(np.array(checksums, "<u4"), digest_size=8).hexdigest()

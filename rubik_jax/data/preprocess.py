@@ -1,0 +1,263 @@
+"""Crops, scales and resamples a volume as read into what is trained on, and brings answers back."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rubik_jax.data import resampling, statistics
+from rubik_jax.data.resampling import Box
+from rubik_jax.data.statistics import Statistics
+from rubik_jax.data.volumes import Volume
+from rubik_jax.errors import UserError
+
+KINDS = ("percentile", "window", "zscore")
+_EDGES = (1e-3, 100.0)
+# Voxels worked on at once, so that they stay in the cache between two steps.
+_BLOCK = 2**17
+
+
+class Intensity(NamedTuple):
+    """What becomes 0 and what becomes 1, channel by channel; what lies beyond is clipped.
+
+    kind: "percentile": `low` and `high` are percentiles; "window": they are values, in Hounsfield
+        units for CT, say; "zscore": they are standard deviations from the mean.
+    over: which voxels percentiles, mean and deviation are taken over: "foreground", those above
+        the channel's minimum, so that the zeroed background of a stripped scan does not count, or
+        "whole", all that the crop leaves.
+    """
+
+    kind: str
+    low: float
+    high: float
+    over: str
+
+    def __str__(self) -> str:
+        over = "" if self.kind == "window" else f" over the {self.over}"
+        return f"{self.kind} {self.low:g} to {self.high:g}{over}"
+
+
+class Preprocessing(NamedTuple):
+    """What is done to every case.
+
+    orientation: the axes' codes, which the reader sees to.
+    crop: "none", or "foreground": the bounding box of the voxels that are above the minimum of
+        their channel, in any channel.
+    spacing: the voxel edges, in mm, to resample to; None leaves them.
+    """
+
+    orientation: str
+    crop: str
+    spacing: tuple[float, float, float] | None
+    intensity: Intensity
+
+
+class Prepared(NamedTuple):
+    """A case as it is trained on.
+
+    array: float16 [x, y, z, c], C-contiguous, in [0, 1].
+    labels: int16 [x, y, z], if there are any.
+    affine: float64 [4, 4], from the indices of these voxels to millimetres.
+    box: what the crop left of the volume as read: (start, stop) per axis.
+    """
+
+    array: np.ndarray
+    labels: np.ndarray | None
+    affine: np.ndarray
+    box: Box
+
+
+def make_preprocessing(
+    *, orientation: str, crop: str, spacing: Sequence[float] | None, intensity: dict
+) -> Preprocessing:
+    """The knobs of `config.data`, checked.
+
+    Raises:
+        UserError: names the knob, what it is, and what was expected.
+    """
+    if len(orientation) != 3 or any(
+        len({*orientation} & {*pair}) != 1 for pair in ("LR", "PA", "IS")
+    ):
+        raise UserError(
+            f"config.data.orientation is {orientation!r}: expected one letter of each pair LR, PA "
+            "and IS, as in 'RAS'"
+        )
+    if crop not in ("none", "foreground"):
+        raise UserError(f"config.data.crop is {crop!r}: expected 'none' or 'foreground'")
+    if spacing is not None:
+        spacing = tuple(float(edge) for edge in spacing)
+        if len(spacing) != 3 or not all(_EDGES[0] <= edge <= _EDGES[1] for edge in spacing):
+            raise UserError(
+                f"config.data.resample.spacing is {spacing}: expected three voxel edges from "
+                f"{_EDGES[0]:g} to {_EDGES[1]:g} mm"
+            )
+    return Preprocessing(orientation, crop, spacing, _make_intensity(**intensity))
+
+
+def prepare(
+    volume: Volume,
+    labels: np.ndarray | None,
+    how: Preprocessing,
+    *,
+    measured: Sequence[Statistics] | None = None,
+) -> Prepared:
+    """Crops to the foreground, scales intensities, resamples (labels to the nearest voxel).
+
+    Args:
+        volume: finite numbers [x, y, z, c], as read. The result does not depend on their type.
+        labels: int16 [x, y, z].
+        how: what to do.
+        measured: `statistics.measure` of the volume, where it is known already.
+
+    Raises:
+        UserError: a channel becomes constant, or the spacing gives too many voxels.
+    """
+    measured = measured or statistics.measure(volume.array)
+    lengths = volume.array.shape[:3]
+    box = tuple((0, length) for length in lengths)
+    if how.crop == "foreground":
+        box = _foreground(volume.array, measured)
+    region = tuple(slice(*ends) for ends in box)
+    shape = tuple(stop - start for start, stop in box)
+    size = shape
+    if how.spacing is not None:
+        size = resampling.shape_at(how.spacing, shape, volume.affine)
+
+    array = np.zeros((*size, len(measured)), np.float16)
+    for channel, known in enumerate(measured):
+        if volume.scans[min(channel, len(volume.scans) - 1)] is None:
+            continue
+        source = volume.array[(*region, channel)]
+        if how.intensity.over == "whole" and shape != lengths:
+            known = statistics.measure(source[..., None])[0]
+        ends = _ends(source, known, how.intensity)
+        target = array[..., channel]
+        if size == shape:
+            _scale(source, target, *ends)
+        else:
+            scaled = np.empty(shape, np.float32)
+            _scale(source, scaled, *ends)
+            _scale(resampling.resample(scaled, size, order=1), target, 0.0, 1.0)
+        bits = target.view(np.uint16)  # compared far faster than float16
+        if (bits == bits[0, 0, 0]).all():
+            raise UserError(
+                f"nothing is left of channel {channel} by config.data.intensity "
+                f"({how.intensity}): it becomes {target[0, 0, 0]:g} everywhere"
+            )
+    if labels is not None:
+        labels = np.ascontiguousarray(resampling.resample(labels[region], size, order=0), np.int16)
+    return Prepared(array, labels, resampling.affine_of(box, size, volume.affine), box)
+
+
+def restore(
+    answer: np.ndarray,
+    shape: tuple[int, int, int],
+    prepared_box: Box,
+    *,
+    order: int,
+    fill: float,
+) -> np.ndarray:
+    """Brings an answer back to the grid of the volume as read.
+
+    Args:
+        answer: [x, y, z], on the grid of `Prepared.array`.
+        shape: of the volume as read.
+        prepared_box: `Prepared.box`.
+        order: 0 takes the nearest voxel, as labels need it; 1 interpolates.
+        fill: what stands beyond the box.
+
+    Returns:
+        [*shape], of the answer's type.
+    """
+    whole = np.full(shape, fill, answer.dtype)
+    region = tuple(slice(*ends) for ends in prepared_box)
+    whole[region] = resampling.resample(answer, whole[region].shape, order=order)
+    return whole
+
+
+def _make_intensity(kind: str, low: float, high: float, over: str) -> Intensity:
+    if kind not in KINDS:
+        raise UserError(f"config.data.intensity.kind is {kind!r}: expected one of {KINDS}")
+    if over not in ("foreground", "whole"):
+        raise UserError(f"config.data.intensity.over is {over!r}: expected 'foreground' or 'whole'")
+    if not -1e30 < low < high < 1e30:  # neither NaN nor what float32 has no room for
+        raise UserError(f"config.data.intensity.low is {low}: expected less than high, {high}")
+    if kind == "percentile" and not 0 <= low < high <= 100:
+        raise UserError(
+            f"config.data.intensity asks for percentiles {low} to {high}: expected 0 to 100"
+        )
+    return Intensity(kind, float(low), float(high), over)
+
+
+def _foreground(array: np.ndarray, measured: Sequence[Statistics]) -> Box:
+    """The bounding box of what is above its channel's minimum; all, where nothing is."""
+    occupied = [np.zeros(length, bool) for length in array.shape[:3]]
+    for channel, known in enumerate(measured):
+        above = array[..., channel] > array.dtype.type(known.least)
+        for axis, along in enumerate(occupied):
+            along |= above.any(axis=tuple({0, 1, 2} - {axis}))
+    return tuple(_span(along) for along in occupied)
+
+
+def _span(occupied: np.ndarray) -> tuple[int, int]:
+    """From the first to behind the last; two voxels at least, or it is no volume."""
+    places = np.flatnonzero(occupied)
+    if not places.size:
+        return 0, occupied.size
+    start, stop = int(places[0]), int(places[-1]) + 1
+    if stop - start < 2:
+        start, stop = (start, stop + 1) if stop < occupied.size else (start - 1, stop)
+    return start, stop
+
+
+def _ends(source: np.ndarray, known: Statistics, how: Intensity) -> tuple[float, float]:
+    """The values that become 0 and 1."""
+    if how.kind == "window":
+        return how.low, how.high
+    above = known.least if how.over == "foreground" and known.above else None
+    if how.kind == "zscore":
+        mean, sd = (known.mean, known.sd) if above is not None else known.whole
+        ends = mean + how.low * sd, mean + how.high * sd
+    elif above is not None and (how.low, how.high) == statistics.PERCENTILES:
+        ends = known.low, known.high
+    else:
+        ends = statistics.percentiles(source, (how.low, how.high), above=above)
+    # Rounded before they are compared, so that their difference does not vanish later.
+    least, most = (float(np.float32(end)) for end in ends)
+    if least < most:
+        return least, most
+    return known.least, known.most if known.least < known.most else known.least + 1
+
+
+def _scale(source: np.ndarray, target: np.ndarray, least: float, most: float) -> None:
+    """Fills the target, float32 or float16, so that `least` becomes 0 and `most` 1."""
+    least, most = np.float32(least), np.float32(most)
+    for part, place in _blocks(source, target):
+        share = part.astype(np.float32)
+        np.clip(share, least, most, out=share)
+        share -= least
+        share /= most - least
+        place[...] = share if target.dtype == np.float32 else _half(share)
+
+
+def _half(share: np.ndarray) -> np.ndarray:
+    """What `share.astype(np.float16)` gives in a quarter of its time, for [0, 1]; ruins `share`."""
+    share *= np.float32(2.0**-112)  # from the one format's bias of exponents to the other's
+    bits = share.view(np.uint32)
+    odd = bits >> 13
+    odd &= 1
+    odd += 0xFFF  # to the nearest, ties to even
+    bits += odd
+    bits >>= 13
+    return bits.astype(np.uint16).view(np.float16)
+
+
+def _blocks(source: np.ndarray, target: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Both cut alike into blocks that fit the cache, though their axes lie in different orders."""
+    axes, steps = statistics.memory_order(source)
+    source, target = (array.transpose(axes)[steps] for array in (source, target))
+    deep = min(source.shape[0], 256)
+    wide = max(1, _BLOCK // (deep * source.shape[2]))
+    for i in range(0, source.shape[0], deep):
+        for j in range(0, source.shape[1], wide):
+            yield source[i : i + deep, j : j + wide], target[i : i + deep, j : j + wide]

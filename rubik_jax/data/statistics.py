@@ -1,0 +1,190 @@
+"""What is measured of a channel's voxels: extremes, moments, exact percentiles, a histogram."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+BINS = 64
+PERCENTILES = (0.5, 99.5)
+# So many voxels, evenly spaced, tell where the percentiles lie, and make up the histogram.
+SAMPLE = 2**17
+# Voxels worked on at once, so that what lies between two steps stays in the cache.
+SLAB = 2**16
+
+
+class Statistics(NamedTuple):
+    """Of one channel. Its foreground are the voxels above its minimum.
+
+    least, most: the extremes.
+    voxels, above: how many voxels there are, and how many of them are foreground.
+    mean, sd: of the foreground; the minimum and 0 where there is none.
+    low, high: its `PERCENTILES`; the minimum where there is none.
+    histogram: int64 [BINS], the foreground from `low` to `high`, what lies beyond in the outermost
+        bins; of every n-th voxel where there are more than about `SAMPLE`.
+    """
+
+    least: float
+    most: float
+    voxels: int
+    above: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    histogram: np.ndarray
+
+    @property
+    def whole(self) -> tuple[float, float]:
+        """Mean and standard deviation of all voxels."""
+        share = self.above / self.voxels
+        mean = share * self.mean + (1 - share) * self.least
+        within = self.sd**2 + (self.mean - mean) ** 2
+        return mean, math.sqrt(share * within + (1 - share) * (self.least - mean) ** 2)
+
+
+def measure(array: np.ndarray) -> tuple[Statistics, ...]:
+    """The statistics of each channel.
+
+    Args:
+        array: finite numbers [x, y, z, c], in any order of axes in memory. They do not depend on
+            its type, but for numbers that float32 would round.
+    """
+    return tuple(_measure(_numbers(array[..., channel])) for channel in range(array.shape[-1]))
+
+
+def percentiles(
+    array: np.ndarray, shares: Sequence[float], *, above: float | None = None
+) -> tuple[float, ...]:
+    """Exactly what `np.percentile` finds in float64, in a fraction of its time.
+
+    Args:
+        array: numbers, of any shape.
+        shares: 0 to 100.
+        above: when given, the minimum, and the voxels that equal it are left out. Others must
+            remain.
+    """
+    voxels = _numbers(array)
+    if above is None:
+        kept, lowest = voxels.size, voxels.min()
+    else:
+        least = voxels.dtype.type(above)
+        kept, lowest = int(np.count_nonzero(voxels > least)), _next(least)
+    sample = _sample(voxels, kept, lowest)
+    return tuple(_percentile(voxels, share, kept, lowest, sample) for share in shares)
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """The numbers [n] in the order of memory, copied only where they do not lie side by side."""
+    axes, steps = memory_order(array)
+    return array.transpose(axes)[steps].reshape(-1)
+
+
+def memory_order(array: np.ndarray) -> tuple[list[int], tuple[slice, ...]]:
+    """The permutation and the flips of the axes that make strides positive and descending."""
+    axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    return axes, tuple(slice(None, None, -1 if array.strides[axis] < 0 else 1) for axis in axes)
+
+
+def slabs(voxels: np.ndarray, size: int = SLAB) -> Iterator[np.ndarray]:
+    """Parts of [n] numbers, [size] each but the last."""
+    return (voxels[start : start + size] for start in range(0, voxels.size, size))
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """`flat`, of a type that counts exactly and fast."""
+    voxels = flat(array)
+    if voxels.dtype.kind == "f" or voxels.dtype.itemsize > 4:
+        return voxels.astype(np.float32, copy=False)
+    return voxels
+
+
+def _measure(voxels: np.ndarray) -> Statistics:
+    least, most = voxels.min(), voxels.max()
+    ends = float(least), float(most)
+    if least == most:
+        empty = np.zeros(BINS, np.int64)
+        return Statistics(*ends, voxels.size, 0, ends[0], 0.0, ends[0], ends[0], empty)
+    above, lowest = int(np.count_nonzero(voxels > least)), _next(least)
+    sample = _sample(voxels, above, lowest)
+    low, high = (_percentile(voxels, share, above, lowest, sample) for share in PERCENTILES)
+    edges = np.linspace(low, high, BINS + 1)[1:-1]
+    places = [0, *np.searchsorted(sample, edges), sample.size]
+    mean, sd = _moments(voxels, least, above, float(sample[sample.size // 2]), ends[1] - ends[0])
+    return Statistics(*ends, voxels.size, above, mean, sd, low, high, np.diff(places))
+
+
+def _next(least: np.generic) -> np.generic:
+    """The smallest number above it that its type has."""
+    return np.nextafter(least, np.inf) if least.dtype.kind == "f" else least + 1
+
+
+def _sample(voxels: np.ndarray, kept: int, lowest: np.generic) -> np.ndarray:
+    """Some `SAMPLE` (or all, of fewer) of the `kept` voxels from `lowest` on, sorted."""
+    # A step that shares no factor with the size hits all places of a row, and of a plane.
+    step = next(k for k in itertools.count(max(1, kept // SAMPLE)) if math.gcd(k, voxels.size) == 1)
+    some = voxels[::step]
+    return np.sort(some[some >= lowest])
+
+
+def _percentile(
+    voxels: np.ndarray, share: float, kept: int, lowest: np.generic, sample: np.ndarray
+) -> float:
+    """The percentile of the `kept` voxels from `lowest` on."""
+    place = share / 100 * (kept - 1)
+    rank = int(place)
+    pair = _ranked(voxels, (rank, min(rank + 1, kept - 1)), kept, lowest, sample)
+    below, beyond = (float(value) for value in pair)
+    # Numpy's way to interpolate, so that not even the last bit differs.
+    weight = place - rank
+    if weight < 0.5:
+        return below + (beyond - below) * weight
+    return beyond - (beyond - below) * (1 - weight)
+
+
+def _ranked(
+    voxels: np.ndarray, ranks: tuple[int, int], kept: int, lowest: np.generic, sample: np.ndarray
+) -> np.ndarray:
+    """Which numbers have these two neighbouring ranks among the `kept` ones from `lowest` on.
+
+    The sample brackets them, and only what lies in the bracket is put in order.
+    """
+    if sample.size == kept:
+        return sample[list(ranks)]
+    middle = ranks[0] / kept * sample.size
+    margin = 6 * math.sqrt(middle * (1 - ranks[0] / kept)) + 6  # standard deviations of the rank
+    start, stop = math.floor(middle - margin), math.ceil(middle + margin)
+    first = sample[start] if start >= 0 else lowest
+    last = sample[stop] if stop < sample.size else voxels.max()
+    # Ties at its ends can be most of a volume, and are only counted.
+    counts, inside = np.zeros(4, np.intp), []
+    for slab in slabs(voxels):
+        tests = slab < first, slab <= first, slab < last, slab <= last
+        counts += [np.count_nonzero(test) for test in tests]
+        inside.append(slab[tests[2] > tests[1]])
+    places = np.add(ranks, voxels.size - kept)
+    if places[0] < counts[0] or places[1] >= counts[3]:  # the sample was not like the rest
+        return np.partition(voxels, places)[places]
+    bracket = np.concatenate([[first], *inside, [last]], dtype=voxels.dtype)
+    places = np.clip(places - counts[1] + 1, 0, bracket.size - 1)
+    return np.partition(bracket, places)[places]
+
+
+def _moments(
+    voxels: np.ndarray, least: np.generic, above: int, centre: float, span: float
+) -> tuple[float, float]:
+    """Mean and standard deviation of the voxels above `least`; `centre` lies amid them."""
+    # A slab's squares must not overflow.
+    dtype = np.float32 if span < 1e15 else np.float64
+    first = second = 0.0
+    for slab in slabs(voxels):
+        moved = slab.astype(dtype)
+        moved -= dtype(centre)
+        moved *= slab > least
+        first += float(moved.sum())
+        moved *= moved
+        second += float(moved.sum())
+    mean = first / above
+    return centre + mean, math.sqrt(max(0.0, second / above - mean**2))
