@@ -1,10 +1,16 @@
 """A case: one subject, the files that belong to it, and what its source knows of it."""
 
+import hashlib
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rubik_jax.data.formats import SUFFIXES
 from rubik_jax.errors import UserError
+
+# Bytes; a file system allows 255, of which what is made of a case takes some for its own endings.
+_LONGEST = 160
 
 
 class Where(NamedTuple):
@@ -12,8 +18,8 @@ class Where(NamedTuple):
 
     path: the folder or file of `config.data.path`.
     name: of a data set that has one, with its split.
-    modalities: globs relative to the folder or names, one per modality, in the order of the
-        channels; none for what the source has.
+    modalities: globs relative to the folder, or names as the source knows them, one per modality,
+        in the order of the channels; none for all that the source has.
     masks: a glob for the masks, or "".
     count: how many cases to generate.
     seed: of which cohort.
@@ -41,6 +47,7 @@ class Case(NamedTuple):
     row: which of the many cases of the one file, as its reader counts: the name of an array or
         part, and a row in it.
     values: the labels that the source says there are in the mask, or None where it doesn't.
+    modalities: what the source calls them, in the order of the channels; () where it doesn't say.
     """
 
     name: str
@@ -51,12 +58,54 @@ class Case(NamedTuple):
     part: str | None = None
     row: tuple[str, int] | None = None
     values: tuple[int, ...] | None = None
+    modalities: tuple[str, ...] = ()
 
 
 def file_of(case: Case) -> str:
     """What tells a case's first image from any other, whatever the case is called."""
     first = next(path for path in case.images if path is not None)
     return "#".join(map(str, (first.resolve(), *(case.row or ()))))
+
+
+def canonical(name: str) -> str:
+    """The name of a case as files carry it and as it is looked for in tables.
+
+    Unicode is composed (macOS decomposes it), space around it falls away, and a name that is too
+    long for a file's is cut and ends in a digest of the whole.
+
+    Raises:
+        UserError: a file's name that is no UTF-8.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"the file name {name!a} is not UTF-8: expected another") from error
+    if len(encoded) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: _LONGEST - 9].decode(errors='ignore')}~{digest}"
+
+
+def choose(known: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    """Where the wanted modalities stand among those known, in the wanted order; () wants all.
+
+    Raises:
+        UserError: one that isn't known, is known twice, or is wanted twice.
+    """
+    if not wanted:
+        return tuple(range(len(known)))
+    folded = [name.casefold() for name in known]
+    for name in wanted:
+        if folded.count(name.casefold()) != 1:
+            raise UserError(
+                f"config.data.modalities names {name!r}: expected some of the modalities "
+                f"{', '.join(known)}, or () for all"
+            )
+    places = tuple(folded.index(name.casefold()) for name in wanted)
+    if len({*places}) < len(places):
+        raise UserError(f"config.data.modalities is {tuple(wanted)}: expected each name once")
+    return places
 
 
 def existing(path: str | Path | None) -> Path:

@@ -1,5 +1,6 @@
 """Gives cases their classes: from a table, or from the folders they lie in."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[
 
     Args:
         cases: as a source lists them, at least one.
-        labels: where classes stand; a case that has none there keeps None. "" leaves them as they
+        labels: where classes stand; a case that has none there gets None. "" leaves them as they
             are; "folders" takes the folder right below `path` that a case lies in; anything else
             is a CSV or TSV file with the columns `case` and `class`, absolute or relative to
             `path`.
@@ -34,13 +35,13 @@ def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[
         file = root / Path(labels).expanduser()
         classes = table.read(file, "class", knob=_KNOB)
         _refuse_strangers(file, classes, cases)
-    return [case._replace(target=classes.get(case.name)) for case in cases]
+    return [case._replace(target=classes.get(case.name) or None) for case in cases]
 
 
 def _folder(case: Case, root: Path) -> str | None:
-    file = case.images[0]
-    below = file.relative_to(root).parts if file.is_relative_to(root) else ()
-    return below[0] if len(below) > 1 else None
+    file = next((image for image in case.images if image is not None), None)
+    below = file.relative_to(root).parts if file and file.is_relative_to(root) else ()
+    return unicodedata.normalize("NFC", below[0]) if len(below) > 1 else None
 
 
 def _refuse_strangers(file: Path, classes: dict[str, str], cases: Sequence[Case]) -> None:

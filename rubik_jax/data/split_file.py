@@ -6,6 +6,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from rubik_jax.data import table
+from rubik_jax.data.cases import canonical, stem
 from rubik_jax.errors import UserError
 
 PARTS = ("train", "validation", "test")
@@ -20,7 +21,7 @@ def read(file: str | Path, fold: int, names: Set[str]) -> dict[str, list[str]]:
             for each part, or nnU-Net's `splits_final.json`, a list of folds with `train` and
             `val`, whose `val` are our test cases, since nothing may be chosen on them.
         fold: which of nnU-Net's folds.
-        names: of all cases of the cohort.
+        names: of all cases of the cohort; the file may give them as names of files.
 
     Returns:
         Part → names, "validation" only where the file has such a part.
@@ -30,7 +31,7 @@ def read(file: str | Path, fold: int, names: Set[str]) -> dict[str, list[str]]:
             lacks, or none to train on.
     """
     path = Path(file).expanduser()
-    parts = _read_json(path, fold) if path.suffix == ".json" else _read_table(path)
+    parts = _read_json(path, fold) if path.suffix.lower() == ".json" else _read_table(path)
     count = Counter(name for part in parts.values() for name in part)
     for problem, found in (
         ("lists twice", [name for name, times in count.items() if times > 1]),
@@ -59,10 +60,9 @@ def _read_table(path: Path) -> dict[str, list[str]]:
 
 
 def _read_json(path: Path, fold: int) -> dict[str, list[str]]:
+    content = table.text(path, knob=_KNOB)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{_KNOB} is {path}, which cannot be read: {error.strerror}") from error
+        content = json.loads(content)
     except ValueError as error:
         raise UserError(f"{_KNOB} is {path}, which is not JSON: {error}") from error
     allowed = PARTS
@@ -82,7 +82,10 @@ def _read_json(path: Path, fold: int) -> dict[str, list[str]]:
             f"{path} is no split: expected lists of names under {', '.join(PARTS)}, or a list of "
             "folds with train and val, as in nnU-Net's splits_final.json"
         )
-    return {"test" if part == "val" else part: names for part, names in content.items()}
+    return {
+        "test" if part == "val" else part: [canonical(stem(name)) for name in names]
+        for part, names in content.items()
+    }
 
 
 def _is_names(part: object) -> bool:

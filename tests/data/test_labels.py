@@ -31,11 +31,22 @@ def attach(tmp_path):
         "Case;Class\nb;y\na;x\n",
         "age\tCLASS\tcase\n7\tx\ta\n8\ty\tb",
         "\ufeffcase,class\r\n a , x \r\n\r\nb,y\r\n",
-        'case,class,remark\na.nii.gz,"x","1, 2; 3"\nb.nii,y,\n',
+        'case,class,remark\na.nii.gz,"x","1, 2; 3"\nb.nrrd, "y",\n',
+        '\n\n"case"|"note"|"class"\n"a"|"two\nlines"|"x"\n"b"||"y"||\n',
+        "case,class\ra,x\rb,y\r",
     ],
 )
 def test_a_table_of_any_dialect_gives_each_case_its_class(attach, content):
     assert attach(content) == ["x", "y"]
+
+
+def test_names_and_classes_match_however_their_unicode_is_composed(attach):
+    decomposed = "case,class\nZoe\u0308 Q ,gro\u0308\u00dfer\n"
+    assert attach(decomposed, names=["Zo\u00eb Q"]) == ["gr\u00f6\u00dfer"]
+
+
+def test_a_case_without_a_row_or_a_class_has_none(attach):
+    assert attach("case,class\na,\nc,x\n", names="abc") == [None, None, "x"]
 
 
 def test_classes_are_words_even_where_they_look_like_numbers(attach):
@@ -55,11 +66,17 @@ def test_the_table_may_lie_elsewhere_or_beside_a_single_file(attach, tmp_path):
     ("content", "said"),
     [
         (None, r"config\.data\.labels is .*classes\.csv, which cannot be read: No such file"),
-        (b"\xff\xfec\x00a\x00", "no CSV in UTF-8"),
+        ("case,class\na,x\nb,y\n".encode("utf-16"), "no text in UTF-8 but in UTF-16"),
+        ("case,class\na,x\nb,größer\n".encode("cp1252"), "whose line 3 is not in UTF-8"),
+        (b"PK\x03\x04 and so on", "a workbook of Excel"),
+        (b"\xd0\xcf\x11\xe0 and so on", "a workbook of Excel"),
+        ('case,class\na,"x\nb,y\n', "which is no CSV: unexpected end of data"),
+        ("case,class\na,x\nb,y, or z\n", "row 3 of .* has 3 cells, the header 2"),
         ("", r"columns are \[\]: expected a header with \['case', 'class'\]"),
         ("case;cause\na;x\n", r"columns are \['case', 'cause'\]"),
         ("case,class\n", "lists no case"),
-        ("case,class\na,x\nb,y\na,x\n", "lists case 'a' twice"),
+        ("case,class\na,x\nb,y\na,x\n", "lists case 'a' twice, in rows 2 and 4"),
+        ("case,class\na,x\na.nii,x\n", "lists case 'a' twice, in rows 2 and 3"),
         ("case,class\na,x\n,y\n", "row 3 of .* names no case"),
         ("case,class\na,x\nb,y\nc,z\n", "lists case 'c', which has no files .*1 of its 3"),
         ("case,class\np1,x\np2,y\n", "none of the 2 cases .* is 'p1', the first .* 'a'"),

@@ -39,6 +39,14 @@ def test_a_table_or_json_gives_the_parts(from_file):
     assert from_file(expected._asdict(), validation=0.5) == expected
 
 
+def test_names_may_be_those_of_files_in_any_text_of_utf_8(from_file):
+    listed = {"train": ["a.nii.gz", "b.nrrd", *"cde"], "test": list("fgh")}
+    plain = from_file({"train": list("abcde"), "test": list("fgh")})
+    assert from_file(listed) == from_file("\ufeff" + json.dumps(listed), "S.JSON") == plain
+    table = TABLE.replace("a,", "a.mha,") + "f,test\ng,test\nh,test\n"
+    assert from_file("\ufeff" + table.replace("\n", "\r\n"), "s.csv") == plain
+
+
 def test_validation_is_drawn_from_train_only_where_the_file_is_silent(from_file):
     drawn = from_file(TABLE + "f,test\ng,test\nh,test\n", "s.csv", validation=0.4)
     assert drawn.test == tuple("fgh")
@@ -61,6 +69,9 @@ def test_the_validation_folds_of_nnunet_are_test_cases(from_file):
         (None, "s.json", r"split\.file is .*s\.json, which cannot be read"),
         (None, "s.csv", r"split\.file is .*s\.csv, which cannot be read"),
         ("{", "s.json", "is not JSON"),
+        ("PK\x03\x04", "s.csv", "a workbook of Excel"),
+        ("PK\x03\x04", "s.json", "a workbook of Excel"),
+        ({"train": ["a", "a.nii"]}, "s.json", "lists twice case 'a'"),
         (TABLE.replace("part", "set"), "s.csv", r"\['case', 'set'\]: expected .*\['case', 'part'"),
         (TABLE + "f,val\n", "s.csv", "case 'f' in part 'val': expected one of train"),
         (TABLE + "a,test\n", "s.csv", "lists case 'a' twice"),
