@@ -149,7 +149,7 @@ def list_cases(config: ConfigDict) -> list[Case]:
             count=options.count,
         ),
         labels=options.labels if config.task == "classify" else "",
-    )
+    ).cases
 
 
 def prepare(cases: Sequence[Case], config: ConfigDict) -> Store:

@@ -8,14 +8,14 @@ from ml_collections import ConfigDict
 
 from rubik_jax import export, inference, parallel
 from rubik_jax.data.cases import Case, Where
-from rubik_jax.data.sources import find_cases
+from rubik_jax.data.sources import find_cases, msd
 from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import sliding
 from rubik_jax.modes.opening import build_task
 from rubik_jax.predict import predict_classes, predict_masks
 from rubik_jax.report.progress import say, track
 
-NIFTI, NUMBERED = "**/*.nii.gz", "**/*_{:04d}.nii.gz"
+NUMBERED = "**/*_{:04d}.*"
 
 
 def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None:
@@ -88,9 +88,12 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> list[Case]:
         homes = [scans / name for name in ("imagesTs", "imagesTr") if (scans / name).is_dir()]
         scans = homes[0] if homes else scans
         split = scans.is_dir() and _holds(scans, NUMBERED.format(0))
-        modalities = tuple(NUMBERED.format(n) for n in range(channels)) if split else (NIFTI,)
+        numbers = range(channels)
+        if split and modalities:
+            numbers = msd.numbers(Where(options.path, modalities=modalities))
+        modalities = tuple(NUMBERED.format(n) for n in numbers) if split else ()
         whole = channels > 1 and not split
-    cases = find_cases(source, Where(scans, modalities=modalities, masks=masks))
+    cases = find_cases(source, Where(scans, modalities=modalities, masks=masks)).cases
     if whole:
         return [case._replace(channels=channels) for case in cases]
     if len(cases[0].images) != channels:

@@ -12,8 +12,8 @@ from rubik_jax.errors import UserError
 from tests.cohorts import CAUSES, write_brats, write_haemorrhage
 
 
-def brats(path):
-    return find_cases("brats", Where(path))
+def brats(path, *modalities, **options):
+    return find_cases("brats", Where(path, modalities=modalities), **options).cases
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,27 @@ def test_the_grade_is_that_of_the_nearest_folder_the_path_included(tmp_path):
     assert [case.target for case in brats(tmp_path / "LGG" / "cohort" / "HGG")] == ["HGG"]
 
 
+def test_a_choice_of_modalities_is_what_a_case_needs(tmp_path):
+    root = write_brats(tmp_path / "cohort", cases=2, size=(6, 6, 6))
+    whole = brats(root)
+    chosen = brats(root, "FLAIR", "T1gd")
+    assert [case.images for case in chosen] == [case.images[3:0:-2] for case in whole]
+    assert chosen[0].modalities == ("FLAIR", "T1Gd")
+    whole[0].images[0].unlink()
+    assert brats(root, "FLAIR", "T1gd") == chosen
+    assert brats(root, missing="skip") == whole[1:]
+    first, _ = brats(root, missing="zeros")
+    assert first.images == (None, *whole[0].images[1:])
+    assert first.target == whole[0].target == "HGG"
+
+
 def test_refusals_of_brats_name_the_culprit(tmp_path):
     root = write_brats(tmp_path / "cohort", cases=2, naming="2023", size=(6, 6, 6))
     (root / "BraTS-GLI-00001-000" / "BraTS-GLI-00001-000-t2w.nii.gz").unlink()
-    with pytest.raises(UserError, match=r"'BraTS-GLI-00001-000' has no T2 .*t2w \(1 of 2 cases"):
+    with pytest.raises(UserError, match=r"'BraTS-GLI-00001-000' in .* has no T2 \(1 of 2 cases"):
         brats(root)
+    with pytest.raises(UserError, match=r"names 'T1c': expected some of .* T1, T1Gd, T2, FLAIR"):
+        brats(root, "T1", "T1c")
     (root / "BraTS-GLI-00000-000-t1n.nii").touch()
     with pytest.raises(UserError, match="are both T1 of case 'BraTS-GLI-00000-000'"):
         brats(root)
@@ -77,7 +93,7 @@ def test_refusals_of_brats_name_the_culprit(tmp_path):
 
 def test_the_haemorrhage_cohort_is_listed_and_prepared(tmp_path):
     root = write_haemorrhage(tmp_path / "cohort", cases=8)
-    found = find_cases("folder", Where(root, modalities=("*.nii.gz",)), labels="causes.csv")
+    found = find_cases("folder", Where(root, modalities=("*.nii.gz",)), labels="causes.csv").cases
     assert [case.target for case in found] == [*CAUSES, *CAUSES]
     assert Counter(case.target for case in found) == dict.fromkeys(CAUSES, 2)
     prepared = store.build(

@@ -25,7 +25,7 @@ def arrays():
 
 
 def listed(path):
-    return find_cases("medmnist3d", Where(path))
+    return find_cases("medmnist3d", Where(path)).cases
 
 
 def saved(path, arrays):

@@ -8,7 +8,7 @@ import glob
 import re
 from pathlib import Path
 
-from rubik_jax.data.cases import Case, Where, existing
+from rubik_jax.data.cases import Case, Where, choose, existing
 from rubik_jax.errors import UserError
 
 # In the order of the channels.
@@ -29,16 +29,19 @@ _FILE = re.compile(rf"(?P<case>.+)[_-](?P<suffix>{'|'.join(_KINDS)})\.nii(\.gz)?
 def cases(where: Where) -> list[Case]:
     """The cases below a folder, however deep: T1, T1Gd, T2 and FLAIR as channels.
 
-    A case has its mask where there is one (the cohorts for validation come without), and the grade
-    HGG or LGG as its class where a folder above it says so.
+    A case has its mask where there is one (the cohorts for validation come without), None for a
+    modality that it lacks, and the grade HGG or LGG as its class where a folder above it says so.
 
     Args:
-        where: `path` is the folder, or one above or below it.
+        where: `path` is the folder, or one above or below it; `modalities` are names of those
+            four, () for all.
 
     Raises:
-        UserError: no such files, a case that lacks a modality, or two files for one.
+        UserError: no such files, an unknown modality, or two files for one.
     """
     root = existing(where.path)
+    known = tuple(MODALITIES)
+    kinds = tuple(known[i] for i in choose(known, where.modalities))
     found: dict[str, dict[str, Path]] = {}
     for relative in sorted(glob.glob("**/*.nii*", root_dir=root, recursive=True)):
         file = root / relative
@@ -56,29 +59,16 @@ def cases(where: Where) -> list[Case]:
             f"no file in {root} is named as BraTS names them: expected <case>_t1.nii.gz, _t1ce, "
             "_t2, _flair, or <case>-t1n.nii.gz, -t1c, -t2w, -t2f"
         )
-    _refuse_incomplete(root, found)
     return [
         Case(
             name,
-            tuple(files[kind] for kind in MODALITIES),
+            tuple(files.get(kind) for kind in kinds),
             files.get(MASK),
-            target=_grade(root, files["T1"]),
+            target=_grade(root, next(iter(files.values()))),
+            modalities=kinds,
         )
         for name, files in found.items()
     ]
-
-
-def _refuse_incomplete(root: Path, found: dict[str, dict[str, Path]]) -> None:
-    lacking = [
-        (name, kind) for name, files in found.items() for kind in MODALITIES if kind not in files
-    ]
-    if lacking:
-        name, kind = lacking[0]
-        raise UserError(
-            f"case {name!r} has no {kind} in {root}, a file that ends in "
-            f"{' or '.join(MODALITIES[kind])} "
-            f"({len({name for name, _ in lacking})} of {len(found)} cases lack a modality)"
-        )
 
 
 def _grade(root: Path, file: Path) -> str | None:

@@ -1,122 +1,136 @@
-"""A folder of volumes: one glob per modality, and what the wildcards matched names the case.
+"""A folder of volumes: all that are there, or a glob per modality, whose wildcards name the case.
 
-So files pair up as the modalities of one case:
+So files pair up as the modalities of one case, whatever their format:
 
-    modalities                              file                     case
-    ("*.nii.gz",)                           a17.nii.gz               a17
-    ("*/T1.nii.gz", "*/T2.nii.gz")          p03/T2.nii.gz            p03
-    ("**/*_t1.nii.gz", "**/*_t2.nii.gz")    site/p03/p03_t1.nii.gz   site_p03
-    ("T1.nii.gz", "T2.nii.gz")              T2.nii.gz                the folder's name
+    modalities                              file                      case
+    ()                                      site/p03/p03_t1.nii.gz    site_p03_t1
+    ("*.nii.gz",)                           a17.nii.gz                a17
+    ("*/T1.*", "*/T2.*")                    p03/T2.nrrd               p03
+    ("*/T1", "*/T2")                        p03/T1/, slices of DICOM  p03
+    ("**/*_t1.nii.gz", "**/*_t2.nii.gz")    site/p03/p03_t1.nii.gz    site_p03
+    ("T1.nii.gz", "T2.nii.gz")              T2.nii.gz                 the folder's name
 """
 
 import glob
-import itertools
-import re
+import os
+from collections.abc import Set
 from pathlib import Path
 
+from rubik_jax.data import formats
 from rubik_jax.data.cases import Case, Where, existing, stem
+from rubik_jax.data.formats.signatures import slices_in
+from rubik_jax.data.naming import name_files
 from rubik_jax.errors import UserError
+
+# Files of voxels that are read by their header.
+_HEADERS = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
 
 
 def cases(where: Where) -> list[Case]:
-    """The cases whose files match the globs.
+    """The cases whose files match the globs; None stands for a modality that a case lacks.
 
     Args:
-        where: `path` is a folder, or one file (then `modalities` is not looked at); `modalities`
-            are globs relative to it, in the order of the channels, and `masks` is such a glob, or
-            "": a case may lack a mask, and a file that it matches is never taken for an image.
+        where: `path` is a folder, or one volume: a file, or a folder of DICOM slices in which no
+            glob matches; `modalities` are globs relative to it, in the order of the channels (not
+            looked at for one volume), or () for every volume below it as a case of its own;
+            `masks` is such a glob, or "": a case may lack a mask, and a file that it matches is
+            never taken for an image.
 
     Raises:
-        UserError: nothing there, nothing matched, not a regular file, or a case lacks a modality.
+        UserError: nothing there, a glob that matches nothing, no volume's file, or two for one.
     """
-    root, modalities, masks = existing(where.path), where.modalities, where.masks
+    root = existing(where.path)
+    if not all(where.modalities):
+        raise UserError(
+            f"config.data.modalities is {where.modalities!r}: expected one glob per modality, or ()"
+        )
+    modalities = tuple(map(os.path.normpath, where.modalities))
+    masks = where.masks and os.path.normpath(where.masks)
     sole = root.resolve().name
     if root.is_file():
         root, modalities, sole = root.parent, (glob.escape(root.name),), stem(root.name)
-    if not modalities or not all(modalities):
-        raise UserError(f"config.data.modalities is {modalities!r}: expected one glob per modality")
     if next(root.iterdir(), None) is None:
         raise UserError(f"config.data.path is {root}, which is an empty folder")
 
-    labels = _match(root, masks, sole) if masks else {}
-    claimed = frozenset(labels.values())
-    found = [_match(root, pattern, sole, besides=claimed) for pattern in modalities]
-    names = sorted(set().union(*found))
-    for pattern, files in zip(modalities, found, strict=True):
-        lacking = [name for name in names if name not in files]
-        if lacking:
+    claimed = _match(root, masks) if masks else []
+    besides = {_place(root, file) for file in claimed}
+    if modalities:
+        found = [_match(root, pattern, besides) for pattern in modalities]
+    else:
+        found = [_volumes(root, besides)]
+    if not any(found) and slices_in(root):
+        return [Case(sole, (root,))]
+    patterns = (*(modalities or ("**/*",)), masks)
+    for pattern, files in zip(patterns, (*found, claimed), strict=True):
+        if pattern and not files:
+            raise UserError(f"no file in {root} matches {pattern!r}")
+    *images, labels = name_files(patterns, (*found, claimed), sole)
+    _refuse_strangers(masks, labels, images)
+    called = modalities if len(modalities) > 1 else ()
+    return [
+        Case(
+            name,
+            tuple(_path(root, files.get(name)) for files in images),
+            _path(root, labels.get(name)),
+            modalities=called,
+        )
+        for name in sorted(set().union(*images))
+    ]
+
+
+def _match(root: Path, pattern: str, besides: Set[str] = frozenset()) -> list[str]:
+    """The files that a glob matches, relative to the folder, hidden ones left out.
+
+    A folder counts where it holds DICOM slices, and is passed over where something in it matches;
+    of a header and its file of voxels the header counts.
+    """
+    paths = glob.glob(pattern, root_dir=root, recursive=True)
+    found = {file for file in paths if file and _place(root, file) not in besides}
+    above = {str(folder) for file in found for folder in Path(file).parents}
+    volumes = sorted(file for file in found - above if not _is_half(file, found))
+    for file in volumes:
+        path = root / file
+        if path.is_dir() and not any(slices_in(Path(folder)) for folder, _, _ in os.walk(path)):
             raise UserError(
-                f"case {lacking[0]!r} has no file that matches {pattern!r} in {root} "
-                f"({len(lacking)} of {len(names)} cases lack this modality)"
+                f"{path} matches {pattern!r} but is a folder without DICOM slices: expected a "
+                "volume's file or such a folder"
             )
+        if not path.exists():
+            raise UserError(f"{path} matches {pattern!r} but is a link to nothing")
+    return volumes
+
+
+def _volumes(root: Path, besides: Set[str]) -> list[str]:
+    """Whatever below the folder could be a volume, relative to it."""
+    found = formats.find(root)
+    if not found:
+        raise UserError(
+            f"no volume lies in {root}: expected files that end in {', '.join(formats.SUFFIXES)}, "
+            "or folders of DICOM slices"
+        )
+    found = [file.relative_to(root).as_posix() for file in found]
+    return [file for file in found if _place(root, file) not in besides]
+
+
+def _is_half(file: str, found: Set[str]) -> bool:
+    """Whether it is read by its header, which was found as well."""
+    name, suffix = os.path.splitext(file)
+    return any(name + end in found for end in _HEADERS.get(suffix, ()))
+
+
+def _refuse_strangers(masks: str, labels: dict[str, str], images: list[dict[str, str]]) -> None:
+    names = set().union(*images)
     if labels and not labels.keys() & names:
         raise UserError(
-            f"the {len(labels)} masks that match {masks!r} belong to none of the cases: "
-            f"the first mask is of {min(labels)!r}, the first case is {names[0]!r}"
+            f"the {len(labels)} masks that match {masks!r} belong to none of the cases: the first "
+            f"mask is of {min(labels)!r}, the first case is {min(names)!r}; expected the wildcards "
+            "of config.data.masks to match what those of config.data.modalities do"
         )
-    return [Case(name, tuple(files[name] for files in found), labels.get(name)) for name in names]
 
 
-def _match(
-    root: Path, pattern: str, sole: str, besides: frozenset[Path] = frozenset()
-) -> dict[str, Path]:
-    """Case name → file, of the files that match one glob; hidden files are left out.
-
-    `sole` names the case for which the wildcards, if any, stand for nothing.
-    """
-    wildcards = re.compile(_regex(pattern))
-    files: dict[str, Path] = {}
-    for relative in sorted(set(glob.glob(pattern, root_dir=root, recursive=True))):
-        file = root / relative
-        if file in besides:
-            continue
-        if not file.is_file():
-            kind = "a folder" if file.is_dir() else "a link to nothing or not a regular file"
-            raise UserError(f"{file} matches {pattern!r} but is {kind}: expected a volume's file")
-        name = _name(wildcards.fullmatch(Path(relative).as_posix())) or sole
-        if name in files:
-            raise UserError(
-                f"{files[name]} and {file} both match {pattern!r} as case {name!r}: "
-                "expected one file per case and modality"
-            )
-        files[name] = file
-    if not files:
-        raise UserError(f"no file in {root} matches {pattern!r}")
-    return files
+def _place(root: Path, file: str) -> str:
+    return os.path.abspath(root / file)
 
 
-def _name(match: re.Match | None) -> str:
-    """What the wildcards matched, as one name; p03/p03_t1.nii.gz is p03, not p03_p03."""
-    matched = "/".join(group for group in match.groups() if group) if match else ""
-    # A piece after a dot in the glob, as in "*.nii*", is a part of the suffix.
-    parts = [part for part in matched.split("/") if not part.startswith(".")]
-    return stem("_".join(part for part, _ in itertools.groupby(parts)))
-
-
-def _regex(pattern: str) -> str:
-    """The glob as a regular expression with one group per wildcard."""
-    parts = pattern.removeprefix("./").split("/")
-    tokens = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.")
-    expression = ""
-    for i, part in enumerate(parts):
-        if part == "**":
-            expression += r"(?:(.+)/)?" if i < len(parts) - 1 else "(.*)"
-            continue
-        expression += "".join(_token(token) for token in tokens.findall(part))
-        expression += "/" if i < len(parts) - 1 else ""
-    return expression
-
-
-def _token(token: str) -> str:
-    if token[0] == "*":
-        return "([^/]*)"
-    if token == "?":
-        return "([^/])"
-    if token[0] == "[" and len(token) > 2:
-        inside = token[1:-1]
-        if len(inside) == 1:  # how a glob writes a wildcard's own character
-            return re.escape(inside)
-        refused = "^" if inside[0] == "!" else ""
-        inside = inside.removeprefix("!").replace("\\", r"\\").replace("^", r"\^")
-        return f"([{refused}{inside}])"
-    return re.escape(token)
+def _path(root: Path, file: str | None) -> Path | None:
+    return None if file is None else root / file

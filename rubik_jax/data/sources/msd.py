@@ -1,79 +1,148 @@
 """The training cases of a Medical Segmentation Decathlon or nnU-Net `dataset.json`.
 
-Three layouts are known: the Decathlon's list of files, with several modalities in one 4D file;
-nnU-Net's version 1, the same list with a file `<case>_0000.nii.gz` per modality; and nnU-Net's
-version 2, without a list. In a list the "label" of a case is its mask, or the class of the whole
-volume as a number or a word, or is left out.
+Four layouts are known: the Decathlon's list "training" of files, with several modalities in one 4D
+file; nnU-Net's version 1, the same list with a file `<case>_0000.nii.gz` per modality; nnU-Net's
+version 2, without a list but with a "file_ending"; and the same with a "dataset" of named cases. In
+a list the "label" of a case is its mask, or the class of the whole volume as a number or a word, or
+is left out.
 """
 
 import glob
 import json
+import os
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rubik_jax.data.cases import Case, Where, existing, stem
+from rubik_jax.data import formats
+from rubik_jax.data.cases import Case, Where, choose, existing, stem
 from rubik_jax.errors import UserError
 
 
 def cases(where: Where) -> list[Case]:
     """The training cases with their masks or classes; without masks where none of them is there.
 
+    None stands for the file of a modality that a case lacks. `values` are all labels that are
+    declared, one to be ignored included.
+
     Args:
-        where: `path` is the folder of `dataset.json`, or that file.
+        where: `path` is the folder of `dataset.json`, or that file; `modalities` are names that it
+            declares, () for all.
 
     Raises:
-        UserError: no `dataset.json`, one that cannot be understood, or files that are absent.
+        UserError: no `dataset.json`, one that cannot be understood, files that are absent, or a
+            choice among the modalities of one file.
     """
+    file, known, found = _read(where)
+    # Pre-training needs images alone; some masks without the others are a broken download.
+    if not any(case.label and case.label.is_file() for case in found):
+        found = [case._replace(label=None) for case in found]
+    _refuse_absent(file, found)
+    chosen = choose(known, where.modalities)
+    return [_choose(case, known, chosen) for case in found]
+
+
+def numbers(where: Where) -> tuple[int, ...]:
+    """Which of the declared modalities `where` chooses, as the ends of nnU-Net's files count them.
+
+    Raises:
+        UserError: as `cases`.
+    """
+    return choose(_read(where)[1], where.modalities)
+
+
+def _read(where: Where) -> tuple[Path, tuple[str, ...], list[Case]]:
+    """The file, the modalities that it declares, and its cases with all of them."""
     root = existing(where.path)
     file = root / "dataset.json" if root.is_dir() else root
     if not file.is_file():
         raise UserError(f"{root} holds no dataset.json, which the source 'msd' reads")
     try:
-        declared = json.loads(file.read_text(encoding="utf-8"))
-        channels = len(declared.get("channel_names") or declared["modality"])
-        found = _listed(file.parent, declared, channels)
+        declared = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    try:
+        known, values = _modalities(declared), _values(declared.get("labels") or {})
+        found = list(_listed(file.parent, declared, len(known)))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{file} is not a dataset.json as the Decathlon or nnU-Net write it: expected "
-            "'modality' or 'channel_names' and a list 'training' of 'image' and, if there is one, "
-            f"'label' ({error})"
+            "'modality' or 'channel_names', 'labels', and a list 'training' of 'image' and, if "
+            f"there is one, 'label', or a 'file_ending' ({error})"
         ) from error
-
-    # Pre-training needs images alone; some masks without the others are a broken download.
-    if not any(case.label and case.label.is_file() for case in found):
-        found = [case._replace(label=None) for case in found]
-    named = [part for case in found for part in (*case.images, case.label) if part is not None]
-    absent = [part for part in named if not part.is_file()]
-    if absent:
-        raise UserError(
-            f"{len(absent)} of the {len(named)} files that {file} names are absent, "
-            f"the first is {absent[0]}"
-        )
-    return found
+    return file, known, [case._replace(values=case.label and values) for case in found]
 
 
-def _listed(root: Path, declared: dict, channels: int) -> list[Case]:
-    if "training" in declared:
-        return [_listed_case(root, entry, channels) for entry in declared["training"]]
-    ending = declared["file_ending"]
-    first = f"_0000{ending}"
-    images, labels = root / "imagesTr", root / "labelsTr"
-    names = (file.removesuffix(first) for file in glob.glob(f"*{first}", root_dir=images))
-    return [
-        Case(name, _split_files(images, name, ending, channels), labels / f"{name}{ending}")
-        for name in names
-    ]
+def _modalities(declared: dict) -> tuple[str, ...]:
+    named = declared.get("channel_names") or declared["modality"]
+    if isinstance(named, dict):
+        named = [named[number] for number in sorted(named, key=int)]
+    if not isinstance(named, list) or not named:
+        raise TypeError(f"the modalities are {named!r}")
+    return tuple(map(str, named))
+
+
+def _values(labels: dict) -> tuple[int, ...] | None:
+    """Version 1 maps numbers to names; version 2 names to numbers, or to several for a region."""
+    found: set[int] = set()
+    for key, value in labels.items():
+        if isinstance(value, list):
+            found |= {int(number) for number in value}
+        elif isinstance(value, int) or not key.isdecimal():
+            found.add(int(value))
+        else:
+            found.add(int(key))
+    return tuple(sorted(found)) or None
+
+
+def _listed(root: Path, declared: dict, channels: int) -> Iterator[Case]:
+    if "dataset" in declared:
+        for name, entry in declared["dataset"].items():
+            yield _named_case(root, name, entry, channels)
+    elif declared.get("training") or "file_ending" not in declared:
+        for entry in declared["training"]:
+            yield _listed_case(root, entry, channels)
+    else:
+        yield from _filed(root, declared["file_ending"], channels)
+
+
+def _named_case(root: Path, name: str, entry: dict, channels: int) -> Case:
+    images = tuple(image and _file(root, image) for image in entry["images"])
+    label, target = _answer(root, entry.get("label"))
+    if len(images) == channels:
+        return Case(name, images, label, target=target)
+    if len(images) != 1 or not images[0]:
+        raise TypeError(f"case {name!r} has {len(images)} images for {channels} modalities")
+    return Case(name, images, label, channels, target)
 
 
 def _listed_case(root: Path, entry: dict, channels: int) -> Case:
-    image = root / entry["image"]
+    image = _file(root, entry["image"])
     label, target = _answer(root, entry.get("label"))
     name = stem(image.name)
     files = _split_files(image.parent, name, image.name.removeprefix(name), channels)
-    if not image.exists() and files[0].exists():
+    if not image.exists() and any(files):
         return Case(name, files, label, target=target)
     return Case(name, (image,), label, channels if channels > 1 else None, target)
+
+
+def _filed(root: Path, ending: str, channels: int) -> Iterator[Case]:
+    if ending not in formats.SUFFIXES:
+        raise UserError(
+            f"the dataset.json in {root} has the file_ending {ending!r}: expected one of "
+            f"{', '.join(formats.SUFFIXES)}"
+        )
+    images, labels = root / "imagesTr", root / "labelsTr"
+    numbered = re.compile(rf"(.+)_\d{{4}}{re.escape(ending)}")
+    matches = map(numbered.fullmatch, glob.glob(f"*{ending}", root_dir=images))
+    for name in sorted({match[1] for match in matches if match}):
+        files = _split_files(images, name, ending, channels)
+        yield Case(name, files, labels / f"{name}{ending}")
+
+
+def _split_files(folder: Path, name: str, ending: str, channels: int) -> tuple[Path | None, ...]:
+    files = (folder / f"{name}_{channel:04d}{ending}" for channel in range(channels))
+    return tuple(file if file.exists() else None for file in files)
 
 
 def _answer(root: Path, label: object) -> tuple[Path | None, str | None]:
@@ -83,9 +152,32 @@ def _answer(root: Path, label: object) -> tuple[Path | None, str | None]:
     if not isinstance(label, str | int):
         raise TypeError(f"a 'label' is {label!r}")
     said = str(label).strip()
-    is_file = stem(said) != said or (root / said).is_file()
-    return (root / said, None) if is_file else (None, said)
+    file = _file(root, said)
+    return (file, None) if stem(said) != said or file.is_file() else (None, said)
 
 
-def _split_files(folder: Path, name: str, ending: str, channels: int) -> tuple[Path, ...]:
-    return tuple(folder / f"{name}_{channel:04d}{ending}" for channel in range(channels))
+def _file(root: Path, named: str) -> Path:
+    """As nnU-Net reads it: relative to the folder or absolute, environment variables filled in."""
+    return root / os.path.expandvars(named)
+
+
+def _refuse_absent(file: Path, found: Sequence[Case]) -> None:
+    named = [part for case in found for part in (*case.images, case.label) if part is not None]
+    absent = [part for part in named if not part.is_file()]
+    if absent:
+        raise UserError(
+            f"{len(absent)} of the {len(named)} files that {file} names are absent, "
+            f"the first is {absent[0]}"
+        )
+
+
+def _choose(case: Case, known: tuple[str, ...], chosen: tuple[int, ...]) -> Case:
+    names = tuple(known[i] for i in chosen)
+    if case.channels is None:
+        return case._replace(images=tuple(case.images[i] for i in chosen), modalities=names)
+    if names != known:
+        raise UserError(
+            f"config.data.modalities chooses {names}, but {case.images[0]} holds all of {known} in "
+            "one file: expected them all in their order, or ()"
+        )
+    return case._replace(modalities=names)
