@@ -40,14 +40,13 @@ def find(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, list[str]]:
     """
     count = len(facts)
     most = max(2, count // BULK)
-    repeated, blank, absent = _repeated(names, facts), _blank(facts), _absent(facts)
-    checks = [repeated, blank, absent]
+    compared = []
     if count >= LEAST:
         rare = [list(_rare(*of)) for of in _kinds(facts)]
         compared = [_grid(facts), _labels(facts), *rare, _volumes(facts), *_intensities(facts)]
         # Of what's only relative, the furthest are enough: many would bury the others.
         compared = [sorted(found, key=lambda of: -of.far)[:most] for found in compared]
-        checks = [repeated, blank, *compared, absent]
+    checks = [_repeated(names, facts), _blank(facts), *compared, _absent(facts)]
     said = defaultdict(dict)
     # A check that names many tells of the cohort rather than of cases, so it comes last.
     for found in sorted(checks, key=lambda found: len(found) > most):
@@ -61,7 +60,7 @@ def amount(value: float) -> str:
     if value and not 1e-3 <= abs(value) < 1e5:
         digits, power = f"{value:.1e}".split("e")
         return f"{float(digits):g}e{int(power)}"
-    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value + 0.0:.3g}"
 
 
 def times(values: Iterable[float]) -> str:
@@ -78,7 +77,7 @@ def _repeated(names: Sequence[str], facts: Sequence[Facts]) -> list[Finding]:
         for i in same if len(same) > 1 else ():
             others = [names[j] for j in same if j != i]
             more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-            found.append(Finding(i, 1, f"the very voxels of {', '.join(others[:3])}{more}"))
+            found.append(Finding(i, 1, f"the same voxels as {', '.join(others[:3])}{more}"))
     return found
 
 
@@ -103,7 +102,7 @@ def _kinds(facts: Sequence[Facts]) -> Iterator[tuple[str, list[str]]]:
     """What a case has one of several of."""
     yield "orientation ", [of["orientation"] for of in facts]
     yield "shape ", [times(of["shape"]) for of in facts]
-    yield "", ["no mask" if of["labels"] is None else "a mask" for of in facts]
+    yield "mask: ", ["none" if of["labels"] is None else "one" for of in facts]
     yield "format ", [of["format"] for of in facts]
     yield "type ", [of["dtype"] for of in facts]
 

@@ -65,7 +65,7 @@ SPOILED = {
     "format": ({"format": "NRRD"}, ["format NRRD; the others NIfTI (19)"]),
     "dtype": ({"dtype": "float64"}, ["type float64; the others int16 (19)"]),
     "shape": ({"shape": [40, 50, 29]}, ["shape 40x50x29; the others 40x50x30 (19)"]),
-    "unmasked": ({"labels": None}, ["no mask; the others a mask (19)"]),
+    "unmasked": ({"labels": None}, ["mask: none; the others one (19)"]),
     "blank": ({"labels": {"0": 60000}}, ["the mask is 0 everywhere"]),
     "lacking": ({"labels": {"0": 1, "2": 150}}, ["no label 1, which 19 of 20 have"]),
     "strange": ({"labels": {"1": 1200, "2": 150, "255": 9}}, ["label 255, which 1 of 20 has"]),
@@ -107,8 +107,8 @@ def test_equal_voxels_and_missing_channels_are_seen_among_two_cases():
     cases = [facts(i, modalities=2) | {"digest": "same"} for i in range(2)]
     cases[0]["channels"][1] = channel(np.zeros(9))
     assert found(cases) == {
-        "0": ["the very voxels of 1", "channel 1 is missing: it is 0 everywhere"],
-        "1": ["the very voxels of 0"],
+        "0": ["the same voxels as 1", "channel 1 is missing: it is 0 everywhere"],
+        "1": ["the same voxels as 0"],
     }
 
 
@@ -156,7 +156,7 @@ def test_facts_are_left_as_they_are_and_may_come_from_json():
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        *((0, "0"), (0.6484375, "0.648"), (1.0000001, "1"), (-1024, "-1024")),
+        *((-0.0, "0"), (0.6484375, "0.648"), (1.0000001, "1"), (-1024, "-1024")),
         *((999.6, "1000"), (1.7e6, "1.7e6"), (-3e-5, "-3e-5"), (99999, "99999")),
     ],
 )
