@@ -1,8 +1,9 @@
-"""What the pictures of a page share: colours, a style for light and dark pages alike, SVG."""
+"""What the pictures of a page share: colours, a style for light and dark pages, planes, SVG."""
 
+import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -28,6 +29,11 @@ STYLE = {
 }
 
 
+PLANES = {"sagittal": (1, 2), "coronal": (0, 2), "axial": (0, 1)}  # axes to the right, and up
+ENDS = "RAS"  # of the axes x, y, z
+GAP, TITLE = 12, 20  # pixels, between planes and above them
+
+
 class Colour(NamedTuple):
     """A colour, and what people call it."""
 
@@ -50,6 +56,69 @@ LABELS = (
 def label_colours(values: Sequence[int]) -> dict[int, Colour]:
     """The colour of each label but the background, the least; they repeat after seven."""
     return {value: LABELS[i % len(LABELS)] for i, value in enumerate(sorted(values)[1:])}
+
+
+def samples(colours: Mapping[int, Colour]) -> dict[str, str]:
+    """The style of each colour's sample -> which labels are drawn in it, for `markup.legend`."""
+    by_colour: dict[Colour, list[str]] = {}
+    for value, colour in colours.items():
+        by_colour.setdefault(colour, []).append(str(value))
+    return {
+        f"background:{colour.code}": f"{colour.name}: label {', '.join(labels)}"
+        for colour, labels in by_colour.items()
+    }
+
+
+class Tile(NamedTuple):
+    """A plane as it's drawn.
+
+    title: what stands above it.
+    axes: of the volume, that to the right and that upwards.
+    size: pixels to the right and up.
+    content: SVG elements that fill that size from (0, 0), u to the right and v upwards.
+    """
+
+    title: str
+    axes: tuple[int, int]
+    size: tuple[float, float]
+    content: str
+
+
+def row(tiles: Iterable[Tile]) -> str:
+    """Planes side by side, with letters for the ends of the patient, as an `<svg>` element."""
+    left, bottom, drawn = 0.0, 0.0, ""
+    for title, axes, (width, height), content in tiles:
+        middle = left + width / 2
+        right, up = (ENDS[axis] for axis in axes)
+        drawn += (
+            f'<text x="{middle:.1f}" y="{TITLE - 6}" fill="currentColor">{title}</text>'
+            f'<g transform="translate({left:.1f} {TITLE + height:.1f}) scale(1 -1)">{content}</g>'
+            f"{_letter(right, left + width - 9, TITLE + height / 2)}"
+            f"{_letter(up, middle, TITLE + 9)}\n"
+        )
+        left, bottom = left + width + GAP, max(bottom, TITLE + height)
+    right, bottom = f"{left - GAP:.1f}", f"{bottom:.1f}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '
+        f'viewBox="0 0 {right} {bottom}" font-size="12" text-anchor="middle">\n{drawn}</svg>'
+    )
+
+
+def image(picture: bytes, kind: str, size: tuple[float, float], style: str = "") -> str:
+    """A picture of that kind ("png", "jpeg") over that size from (0, 0), as an SVG element."""
+    data = base64.b64encode(picture).decode()
+    return (
+        f'<image href="data:image/{kind};base64,{data}" width="{size[0]:g}" height="{size[1]:g}" '
+        f'preserveAspectRatio="none" style="{style}"/>'
+    )
+
+
+def _letter(letter: str, x: float, y: float) -> str:
+    """Names the end of the patient that lies there."""
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="black" opacity=".5"/>'
+        f'<text x="{x:.1f}" y="{y + 3.5:.1f}" font-size="10" fill="white">{letter}</text>'
+    )
 
 
 def svg(figure: Figure) -> str:

@@ -9,9 +9,8 @@ from rubik_jax.report import markup
 
 def section(description: dict[str, Any]) -> str:
     """The run as HTML; `description` is what its checkpoint says of itself."""
-    found = facts(description).items()
-    listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in found)
-    parts = [f"<pre>{escape(description['command'])}</pre>", f"<dl>{listed}</dl>"]
+    command = f"<pre>{escape(description['command'])}</pre>"
+    parts = [command, markup.facts(facts(description))]
     if "transfer" in description:
         parts.append(markup.details("Which weights it started from", description["transfer"]))
     parts.append(markup.details("The whole config", json.dumps(description["config"], indent=2)))

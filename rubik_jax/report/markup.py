@@ -1,14 +1,20 @@
 """The HTML that a run's page is made of: its frame and style, sections, tables, figures."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 
 def page(title: str, about: str, sections: Iterable[str]) -> str:
     """A whole page, which asks nothing of other files or of a network."""
-    body = "\n".join(filter(None, sections))
-    return _PAGE.format(title=escape(title), about=escape(about), style=_STYLE, body=body)
+    return "".join(stream(title, about, sections))
+
+
+def stream(title: str, about: str, sections: Iterable[str], style: str = "") -> Iterator[str]:
+    """A page piece by piece, for one that is large; with a style of its own besides the shared."""
+    yield _HEAD.format(title=escape(title), about=escape(about), style=_STYLE + style)
+    yield from (f"{section}\n" for section in sections if section)
+    yield "</body>\n</html>\n"
 
 
 def section(title: str, *content: str) -> str:
@@ -31,6 +37,26 @@ def table(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     return f'<div class="wide"><table><tr><th></th>{head}</tr>\n{body}</table></div>'
 
 
+def listing(items: Iterable[str]) -> str:
+    """What's bad, one below the other; text that is escaped here."""
+    return f'<ul class="bad">{"".join(f"<li>{escape(item)}</li>" for item in items)}</ul>'
+
+
+def facts(found: Mapping[str, str]) -> str:
+    """Names, and beside each what it is; text that is escaped here."""
+    listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in found.items())
+    return f"<dl>{listed}</dl>"
+
+
+def legend(samples: Mapping[str, str]) -> str:
+    """What colours and lines mean: the style of each sample -> what is said beside it, in HTML."""
+    spans = " ".join(
+        f'<span class="key"><span style="{style}"></span>{said}</span>'
+        for style, said in samples.items()
+    )
+    return f"<p>{spans}</p>"
+
+
 def details(summary: str, text: str) -> str:
     """Text as it is, shown when it's asked for."""
     return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
@@ -41,7 +67,7 @@ def number(value: float | None, form: str) -> str:
     return "–" if value is None or math.isnan(value) else form.format(value)
 
 
-_PAGE = """<!doctype html>
+_HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -54,9 +80,6 @@ _PAGE = """<!doctype html>
 <body>
 <h1>{title}</h1>
 <p>{about}</p>
-{body}
-</body>
-</html>
 """
 
 _STYLE = """

@@ -1,7 +1,6 @@
 """The page of a run, `report.html`: one file that shows all there is to see, without a network."""
 
 import os
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -68,5 +67,4 @@ def write(
 def _warnings(warnings: list[str]) -> str:
     if not warnings:
         return '<p class="good">Nothing looks unhealthy.</p>'
-    items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    return f'<ul class="bad">{items}</ul>'
+    return markup.listing(warnings)

@@ -1,6 +1,5 @@
 """Cases with their masks: three planes of the scan, the truth as outlines, the answer filled."""
 
-import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -11,17 +10,14 @@ import numpy as np
 from PIL import Image
 
 from rubik_jax.report import markup
-from rubik_jax.report.drawing import Colour, label_colours
+from rubik_jax.report.drawing import GAP, PLANES, Colour, Tile, image, label_colours, row, samples
 from rubik_jax.report.scores import names
 
 DRAWN = 6  # cases
 SIDE = 240  # voxels of a plane; more can't be told apart, and would only make the page large
 GREYS = 64  # nor can more of these
 WIDTH, HEIGHT = 800, 240  # pixels, at most: of the three planes together, and of the highest
-GAP, TITLE = 12, 20  # pixels, between planes and above them
 FILL = 0.45  # opacity
-PLANES = {"sagittal": (1, 2), "coronal": (0, 2), "axial": (0, 1)}  # axes to the right, and up
-ENDS = "RAS"  # of the axes x, y, z
 
 Case = Mapping[str, Any]
 
@@ -92,24 +88,11 @@ def draw(
     )
     widths, heights = sizes.T
     scale = min((WIDTH - 2 * GAP) / widths.sum(), HEIGHT / heights.max())  # pixels per mm
-    left, drawn = 0.0, ""
-    for (title, axes), plane, (width, height) in zip(
-        PLANES.items(), planes, scale * sizes, strict=True
-    ):
-        middle = left + width / 2
-        right, up = (ENDS[axis] for axis in axes)
-        drawn += (
-            f'<text x="{middle:.1f}" y="{TITLE - 6}" fill="currentColor">{title}</text>'
-            f'<g transform="translate({left:.1f} {TITLE + height:.1f}) scale(1 -1)">'
-            f"{_plane(plane, (width, height), colours)}</g>"
-            f"{_letter(right, left + width - 9, TITLE + height / 2)}"
-            f"{_letter(up, middle, TITLE + 9)}\n"
+    return row(
+        Tile(title, axes, size, _plane(plane, size, colours))
+        for (title, axes), plane, size in zip(
+            PLANES.items(), planes, map(tuple, scale * sizes), strict=True
         )
-        left += width + GAP
-    right, bottom = f"{left - GAP:.1f}", f"{TITLE + scale * heights.max():.1f}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '
-        f'viewBox="0 0 {right} {bottom}" font-size="12" text-anchor="middle">\n{drawn}</svg>'
     )
 
 
@@ -147,12 +130,8 @@ def _image(plane: np.ndarray, opacity: float = 1.0) -> str:
     """Grey values [u, v] or colours [u, v, 4], uint8, a voxel for each unit, without smoothing."""
     out = io.BytesIO()
     Image.fromarray(plane.swapaxes(0, 1)).save(out, "PNG", optimize=True)
-    data = base64.b64encode(out.getvalue()).decode()
-    u, v = plane.shape[:2]
-    return (
-        f'<image href="data:image/png;base64,{data}" width="{u}" height="{v}" '
-        f'preserveAspectRatio="none" opacity="{opacity}" style="image-rendering:pixelated"/>'
-    )
+    style = f"image-rendering:pixelated;opacity:{opacity}"
+    return image(out.getvalue(), "png", plane.shape[:2], style)
 
 
 def _outline(mask: np.ndarray) -> str:
@@ -170,14 +149,6 @@ def _edges(mask: np.ndarray) -> np.ndarray:
     return np.column_stack([starts, stops[:, 1] - starts[:, 1]])
 
 
-def _letter(letter: str, x: float, y: float) -> str:
-    """Names the end of the patient that lies there."""
-    return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="black" opacity=".5"/>'
-        f'<text x="{x:.1f}" y="{y + 3.5:.1f}" font-size="10" fill="white">{letter}</text>'
-    )
-
-
 def _caption(place: str, case: Case, values: Sequence[int]) -> str:
     """The case, its place among all, and what it scores, as HTML."""
     labels = {said: f"dice_{name}" for name, said in names(case, values).items()}
@@ -191,18 +162,8 @@ def _caption(place: str, case: Case, values: Sequence[int]) -> str:
 
 def _legend(colours: Mapping[int, Colour]) -> str:
     """What outlines, fills and colours mean, in words beside samples."""
-    by_colour: dict[Colour, list[str]] = {}
-    for value, colour in colours.items():
-        by_colour.setdefault(colour, []).append(str(value))
     keys = {
         "border:2px solid": "outline: the mask it was judged by",
         f"background:currentColor;opacity:{FILL}": "filled: what the network answers",
-    } | {
-        f"background:{colour.code}": f"{colour.name}: label {', '.join(labels)}"
-        for colour, labels in by_colour.items()
     }
-    spans = " ".join(
-        f'<span class="key"><span style="{style}"></span>{said}</span>'
-        for style, said in keys.items()
-    )
-    return f"<p>{spans}</p>"
+    return markup.legend(keys | samples(colours))

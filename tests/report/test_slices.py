@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rubik_jax.report import slices
+from rubik_jax.report import drawing, slices
 from rubik_jax.report.drawing import LABELS, label_colours
 
 COLOURS = label_colours([0, 1, 2])
@@ -23,7 +23,7 @@ def plane(sides=(7, 5), seed=0) -> dict[str, np.ndarray]:
 
 
 def planes(shape=(4, 5, 6)) -> list[dict[str, np.ndarray]]:
-    return [plane(tuple(shape[a] for a in axes)) for axes in slices.PLANES.values()]
+    return [plane(tuple(shape[a] for a in axes)) for axes in drawing.PLANES.values()]
 
 
 def case(name: str, dice: float) -> dict:
@@ -93,12 +93,12 @@ def test_planes_are_named_have_letters_and_one_scale_in_mm(read):
     ]
     per_mm = [
         float(scale[1 + side]) / spacing[axis]
-        for scale, axes in zip(scales, slices.PLANES.values(), strict=True)
+        for scale, axes in zip(scales, drawing.PLANES.values(), strict=True)
         for side, axis in enumerate(axes)
     ]
     assert np.allclose(per_mm, per_mm[0], rtol=1e-3)
     assert float(picture.root.get("width")) <= slices.WIDTH + 1
-    assert float(picture.root.get("height")) <= slices.HEIGHT + slices.TITLE + 1
+    assert float(picture.root.get("height")) <= slices.HEIGHT + drawing.TITLE + 1
 
 
 def test_labels_that_are_absent_leave_nothing(read):
