@@ -151,7 +151,6 @@ def test_refusals_name_the_culprit(tmp_path):
         ("nowhere", ("*",), "", "nowhere, which does not exist"),
         ("empty", ("*",), "", "empty folder"),
         ("four", (), "", r"no volume lies in .*four: expected files that end in \.nii\.gz"),
-        ("one", ("",), "", "config.data.modalities"),
         ("one", ("*.mha",), "", "matches '\\*.mha'"),
         ("one", ("*_t1.nii",), "*_mask.nii", "no file in .* matches '\\*_mask.nii'"),
         ("one", ("b_*.nii",), "a_t*.nii", "belong to none of the cases"),

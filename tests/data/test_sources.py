@@ -26,6 +26,12 @@ def test_an_unknown_source_lists_the_known_ones():
             find_cases(name, Where(None))
 
 
+@pytest.mark.parametrize("modalities", [("",), (1, 2), ("*.nii", None)])
+def test_modalities_are_text(tmp_path, modalities):
+    with pytest.raises(UserError, match=r"config\.data\.modalities is .*expected globs or names"):
+        folder(touch(tmp_path, "a.nii"), *modalities)
+
+
 def test_phantoms_come_with_their_kind_as_class(tmp_path):
     where = Where(tmp_path / "p", count=4, seed=3)
     found = find_cases("phantom", where)

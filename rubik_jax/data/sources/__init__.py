@@ -45,15 +45,20 @@ def find_cases(source: str, where: Where, *, labels: str = "", missing: str = "r
             or "zeros" (it keeps None in its place; a case that lacks all of them is refused).
 
     Raises:
-        UserError: unknown source, no case, two cases of one name, names that no file can have,
-            classes that don't fit the cases, modalities that must not be missing, or whatever the
-            source refuses.
+        UserError: unknown source, modalities that are no text, no case, two cases of one name,
+            names that no file can have, classes that don't fit the cases, modalities that must not
+            be missing, or whatever the source refuses.
     """
     known = sorted(module.name for module in pkgutil.iter_modules(__path__))
     if source not in known:
         raise UserError(f"config.data.source is {source!r}: expected one of {', '.join(known)}")
     if missing not in MISSING:
         raise UserError(f"config.data.missing is {missing!r}: expected one of {', '.join(MISSING)}")
+    if not all(isinstance(modality, str) and modality for modality in where.modalities):
+        raise UserError(
+            f"config.data.modalities is {where.modalities!r}: expected globs or names, one per "
+            "modality, or ()"
+        )
     listed = importlib.import_module(f"{__name__}.{source}").cases(where)
     if not listed:
         raise UserError(f"source {source!r} lists no case in {where.path}")

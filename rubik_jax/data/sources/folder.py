@@ -40,10 +40,6 @@ def cases(where: Where) -> list[Case]:
         UserError: nothing there, a glob that matches nothing, no volume's file, or two for one.
     """
     root = existing(where.path)
-    if not all(where.modalities):
-        raise UserError(
-            f"config.data.modalities is {where.modalities!r}: expected one glob per modality, or ()"
-        )
     modalities = tuple(map(os.path.normpath, where.modalities))
     masks = where.masks and os.path.normpath(where.masks)
     sole = root.resolve().name
