@@ -61,7 +61,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data = ConfigDict()
     c.data.source = "folder"  # or brats, medmnist3d, msd, phantom
     c.data.path = config_dict.placeholder(str)
-    c.data.modalities = ("**/*.nii.gz",)  # folder: a glob for each, relative to the path
+    c.data.modalities = ()  # folder: a glob for each; msd, brats: names; () for all there is
     c.data.masks = ""  # folder: a glob for the masks
     c.data.count = 48  # phantom: how many to generate
     c.data.store = "data/store"  # where prepared volumes are kept
