@@ -48,7 +48,7 @@ def _paired(pattern: str, named: Sequence[str], files: Sequence[str]) -> dict[st
         if case in paired:
             raise UserError(
                 f"{paired[case]} and {file} both match {pattern!r} as case {case!r}: "
-                "expected one file per case and modality, as globs in config.data.modalities choose it"
+                "expected one file per case and modality (config.data.modalities chooses by globs)"
             )
         paired[case] = file
     return paired
