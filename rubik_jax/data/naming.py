@@ -90,8 +90,8 @@ def _without_repeats(pieces: Sequence[Piece]) -> list[Piece]:
 
 def _begins(text: str, run: Sequence[str]) -> bool:
     """Whether a text begins with these words, one after the other."""
-    words = r"[\W_]".join(map(re.escape, run))
-    return re.match(rf"{words}(?![^\W_])", text) is not None
+    whole, beginning = (re.sub(r"[\W_]", "_", words) + "_" for words in (text, "_".join(run)))
+    return whole.startswith(beginning)
 
 
 def _regex(pattern: str) -> str:
