@@ -202,6 +202,8 @@ def _refuse_header(name: str, scan: Scan, channels: int) -> tuple[int, ...]:
     """The shape [x, y, z, channels] that the header promises, if that can be a volume."""
     shape = scan.shape
     size = "x".join(map(str, shape))
+    if min(shape, default=1) < 1:
+        raise UserError(f"{name} has a size of {size} voxels in its header: expected a 3D volume")
     if len(shape) < 3 or min(shape[:3]) < 2:
         raise UserError(f"{name} is a 2D image of {size} voxels: expected a 3D volume")
     if channels == 1 and len(shape) > 3:

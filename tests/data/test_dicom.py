@@ -1,6 +1,7 @@
 """A series of slices is one volume in the place that ITK gives it, or is refused for a reason."""
 
 import itertools
+import locale
 
 import numpy as np
 import pytest
@@ -33,13 +34,21 @@ DIRECTIONS = {
 }
 
 
-def write(folder, voxels=VOXELS, *, direction=DIRECTIONS["axial"], keep=None, names=str, **tags):
-    """A slice per file by ITK; `tags` are values, or functions of the slice's number."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _write(image, path):
+    """As ITK writes it; its writer leaves the process in a locale where Python's text is ASCII."""
+    kept = locale.setlocale(locale.LC_ALL)
     writer = SimpleITK.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     writer.SetImageIO("GDCMImageIO")
-    for k in range(len(voxels)) if keep is None else keep:
+    writer.SetFileName(str(path))
+    writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, kept)
+
+
+def write(folder, voxels=VOXELS, *, direction=DIRECTIONS["axial"], names=str, **tags):
+    """A slice per file by ITK; `tags` are values, or functions of the slice's number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(len(voxels)):
         place = np.add(ORIGIN, direction[:, 2] * SPACING[2] * k)
         said = {
             "0008|0018": f"1.2.3.{k}",
@@ -55,10 +64,7 @@ def write(folder, voxels=VOXELS, *, direction=DIRECTIONS["axial"], keep=None, na
         image.SetSpacing(SPACING[:2])
         for tag, value in (said | {t.replace("_", "|")[1:]: v for t, v in tags.items()}).items():
             image.SetMetaData(tag, str(value(k) if callable(value) else value))
-        path = folder / f"{names(k)}.dcm"
-        writer.SetFileName(str(path))
-        writer.Execute(image)
-        path.rename(path.with_suffix("" if names is not str else ".dcm"))
+        _write(image, folder / (f"{k}.dcm" if names is str else names(k)))
     return folder
 
 
@@ -150,7 +156,7 @@ def test_a_file_of_many_frames_is_a_volume(tmp_path):
     image.SetDirection(DIRECTIONS["oblique"].ravel())
     image.SetMetaData("0008|0060", "MR")
     (tmp_path / "s").mkdir()
-    SimpleITK.WriteImage(image, tmp_path / "s" / "m.dcm")
+    _write(image, tmp_path / "s" / "m.dcm")
     for path in (tmp_path / "s", tmp_path / "s" / "m.dcm"):
         scan = formats.open_scan(path)
         np.testing.assert_array_equal(scan.voxels().T, VOXELS)
@@ -183,7 +189,7 @@ def _frames_without_place(folder):
     for path in folder.iterdir():
         path.unlink()
     frames = SimpleITK.GetImageFromArray(VOXELS.astype(np.uint8))
-    SimpleITK.WriteImage(frames, folder / "frames.dcm")
+    _write(frames, folder / "frames.dcm")
 
 
 def _cut(folder):

@@ -1,6 +1,7 @@
 """Opens the volumes of all formats alike: a header now, the voxels when they are asked for."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +31,11 @@ def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = Fa
     """
     del mask
     path, kind = _file_and_kind(path)
-    with _told(f"{path} cannot be read as {kind}"):
+    with _told(path, f"cannot be read as {kind}"):
         scan = _open(path, kind, row)
 
     def voxels() -> np.ndarray:
-        with _told(f"{path} is damaged or cut short"):
+        with _told(path, "is damaged or cut short"):
             return scan.voxels()
 
     return scan._replace(voxels=voxels)
@@ -47,7 +48,7 @@ def files(path: Path) -> list[Path]:
         UserError: as `open_scan`.
     """
     path, kind = _file_and_kind(path)
-    with _told(f"{path} cannot be read as {kind}"):
+    with _told(path, f"cannot be read as {kind}"):
         match kind:
             case "NIfTI":
                 return nifti.files(path)
@@ -89,7 +90,7 @@ def _open(path: Path, kind: str, row: tuple[str, int] | None) -> Scan:
             from rubik_jax.data.formats import dicom
 
             return dicom.open_scan(path)
-        case "npz":
+        case "NumPy archive":
             return arrays.open_npz(path, row)
         case _:
             return arrays.open_npy(path)
@@ -97,7 +98,7 @@ def _open(path: Path, kind: str, row: tuple[str, int] | None) -> Scan:
 
 def _file_and_kind(path: Path) -> tuple[Path, str]:
     """The file that holds the header, and its format."""
-    with _told(f"{path} cannot be read"):
+    with _told(path, "cannot be read"):
         header = path.with_name(path.name.replace(".img", ".hdr"))
         path = header if header.is_file() else path
         return path, "DICOM" if path.is_dir() else kind_of(path)
@@ -123,12 +124,16 @@ def _series(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(path: Path, what: str) -> Iterator[None]:
     """Any error of a reader as one sentence; they have dozens of kinds for damaged files."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, EOFError | zlib.error):
+            what = "is damaged or cut short"
         said = getattr(error, "strerror", None) or str(error).strip().rpartition("\n")[2]
-        raise UserError(f"{what}: {' '.join(said.split()) or type(error).__name__}") from error
+        raise UserError(
+            f"{path} {what}: {' '.join(said.split()) or type(error).__name__}"
+        ) from error

@@ -128,7 +128,7 @@ def _slice(path: Path, size: int, changed: int) -> _Slice:
         path,
         said.get(_SERIES, ""),
         said.get(_DESCRIPTION, ""),
-        (*reader.GetSize(), *(1,) * (3 - reader.GetDimension()), reader.GetNumberOfComponents()),
+        (*reader.GetSize(), *(1,) * (3 - reader.GetDimension()), itk.components_of(reader)),
         itk.dtype_of(reader),
         itk.affine_of(reader),
         bool(said.get(_POSITION) and said.get(_ORIENTATION)),
@@ -146,8 +146,8 @@ def _belong(one: _Slice, other: _Slice) -> bool:
 
 def _placed(one: _Slice) -> np.ndarray:
     """The affine of a file with frames; GDCM makes one up where the file has none."""
-    placed = one.placed or one.affine[:3, 3].any()
-    if not placed:
+    made_up = np.array_equal(one.affine, np.diag(one.affine.diagonal()))
+    if made_up and not one.placed:
         raise UserError(f"{one.path} says nothing of its place, so left and right are unknown")
     return one.affine
 

@@ -66,7 +66,12 @@ def read_information(path: Path, kind: str) -> SimpleITK.ImageFileReader:
 def shape_of(reader: SimpleITK.ImageFileReader) -> tuple[int, ...]:
     """The size along ITK's axes, and the components of a voxel if there are several."""
     size = (*reader.GetSize(), *(1,) * (3 - reader.GetDimension()))
-    return without_ones((*size, reader.GetNumberOfComponents()))
+    return without_ones((*size, components_of(reader)))
+
+
+def components_of(reader: SimpleITK.ImageFileReader) -> int:
+    """How many numbers a voxel holds; ITK counts two for a complex one."""
+    return 1 if dtype_of(reader).kind == "c" else reader.GetNumberOfComponents()
 
 
 def dtype_of(reader: SimpleITK.ImageFileReader) -> np.dtype:

@@ -1,6 +1,7 @@
 """Reads NIfTI-1 and NIfTI-2 of either byte order, as one file or a pair, gzipped or not."""
 
 import functools
+import logging
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +12,8 @@ from rubik_jax.data.formats.scan import MOST_PACKED, Scan, without_ones
 from rubik_jax.data.formats.signatures import GZIP
 from rubik_jax.errors import UserError
 
+# What nibabel would put right and print, is put right; what it cannot, is raised.
+_QUIET = logging.Logger(__name__, logging.CRITICAL + 1)
 _HEADER = 540  # bytes of a NIfTI-2 header; one of NIfTI-1 is shorter
 # Millimetres to the unit that the low bits of xyzt_units name; 0 is unknown, taken for millimetres.
 _UNITS = {1: 1000.0, 3: 0.001}
@@ -45,7 +48,7 @@ def read_header(path: Path) -> nib.Nifti1Header | nib.Nifti2Header:
     kind = nib.Nifti2Header if head[4:7] in (b"n+2", b"ni2") else nib.Nifti1Header
     header = kind(head[: kind.sizeof_hdr], check=False)
     lost = header["pixdim"][1:4] == 0  # nibabel would make them 1
-    header.check_fix(error_level=40)
+    header.check_fix(_QUIET, error_level=40)
     header["pixdim"][1:4][lost] = 0
     return header
 

@@ -16,8 +16,8 @@ _SIGNATURES = {
     "NRRD": rb"NRRD000\d",
     "MetaImage": rb"(?s)(?=[^\0]*\bNDims\s*=)\s*\w+\s*=",
     "DICOM": rb"(?s).{128}DICM",
-    "npy": rb"\x93NUMPY",
-    "npz": rb"PK\x03\x04",
+    "NumPy array": rb"\x93NUMPY",
+    "NumPy archive": rb"PK\x03\x04",
     "Analyze": rb"(?s)(?:\x5c\x01\0\0|\0\0\x01\x5c).{340}",
 }
 _FORMATS = "NIfTI, NRRD, MetaImage, DICOM or NumPy"
