@@ -42,11 +42,9 @@ def prepare(name: str, config: str | None, root: Path) -> Path:
     cls = importlib.import_module(f"{__name__}.{name}").Builder
     configs = list(cls.builder_configs)
     if config not in (configs or [None]):
-        can = f"one of {', '.join(configs)}" if configs else "none, so prepare it first yourself"
-        raise UserError(
-            f"config.data.name asks for the config {config!r} of {name}, which {root} does not "
-            f"hold: expected {can}"
-        )
+        asked = f"{name}/{config}" if config else name
+        others = f", or one of {', '.join(configs)}, which can be prepared" if configs else ""
+        raise UserError(f"{root} holds no {asked}: expected what is prepared there{others}")
     manual = root / "downloads" / "manual"
     if cls.MANUAL_DOWNLOAD_INSTRUCTIONS and not (manual.is_dir() and any(manual.iterdir())):
         raise UserError(

@@ -1,6 +1,7 @@
 """BraTS 2018, from the folders that its organisers hand out; they can't be downloaded freely."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -31,7 +32,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        cases = find_cases("brats", Where(dl_manager.manual_dir))
+        cases = find_cases("brats", Where(Path(dl_manager.manual_dir)))
         return {"train": self._generate_examples(cases)}
 
     def _generate_examples(self, cases: Sequence[Case]):
