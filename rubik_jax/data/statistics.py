@@ -52,7 +52,7 @@ def measure(array: np.ndarray) -> tuple[Statistics, ...]:
         array: finite numbers [x, y, z, c], in any order of axes in memory. They do not depend on
             its type, but for numbers that float32 would round.
     """
-    return tuple(_measure(_numbers(array[..., channel])) for channel in range(array.shape[-1]))
+    return tuple(_measure(flat(narrow(array[..., channel]))) for channel in range(array.shape[-1]))
 
 
 def percentiles(
@@ -66,7 +66,7 @@ def percentiles(
         above: when given, the minimum, and the voxels that equal it are left out. Others must
             remain.
     """
-    voxels = _numbers(array)
+    voxels = flat(narrow(array))
     if above is None:
         kept, lowest = voxels.size, voxels.min()
     else:
@@ -74,6 +74,12 @@ def percentiles(
         kept, lowest = int(np.count_nonzero(voxels > least)), _next(least)
     sample = _sample(voxels, kept, lowest)
     return tuple(_percentile(voxels, share, kept, lowest, sample) for share in shares)
+
+
+def narrow(array: np.ndarray) -> np.ndarray:
+    """The numbers as float32, but for integers of up to 32 bits, which stay as they are."""
+    exact = array.dtype.kind in "iu" and array.dtype.itemsize <= 4
+    return array if exact else array.astype(np.float32, copy=False)
 
 
 def flat(array: np.ndarray) -> np.ndarray:
@@ -91,14 +97,6 @@ def memory_order(array: np.ndarray) -> tuple[list[int], tuple[slice, ...]]:
 def slabs(voxels: np.ndarray, size: int = SLAB) -> Iterator[np.ndarray]:
     """Parts of [n] numbers, [size] each but the last."""
     return (voxels[start : start + size] for start in range(0, voxels.size, size))
-
-
-def _numbers(array: np.ndarray) -> np.ndarray:
-    """`flat`, of a type that counts exactly and fast."""
-    voxels = flat(array)
-    if voxels.dtype.kind == "f" or voxels.dtype.itemsize > 4:
-        return voxels.astype(np.float32, copy=False)
-    return voxels
 
 
 def _measure(voxels: np.ndarray) -> Statistics:
@@ -158,17 +156,21 @@ def _ranked(
     start, stop = math.floor(middle - margin), math.ceil(middle + margin)
     first = sample[start] if start >= 0 else lowest
     last = sample[stop] if stop < sample.size else voxels.max()
-    # Ties at its ends can be most of a volume, and are only counted.
-    counts, inside = np.zeros(4, np.intp), []
+    through, inside = 0, []
     for slab in slabs(voxels):
-        tests = slab < first, slab <= first, slab < last, slab <= last
-        counts += [np.count_nonzero(test) for test in tests]
-        inside.append(slab[tests[2] > tests[1]])
-    places = np.add(ranks, voxels.size - kept)
-    if places[0] < counts[0] or places[1] >= counts[3]:  # the sample was not like the rest
-        return np.partition(voxels, places)[places]
+        within = slab > first
+        through += slab.size - int(np.count_nonzero(within))
+        within &= slab < last
+        inside.append(slab[within])
     bracket = np.concatenate([[first], *inside, [last]], dtype=voxels.dtype)
-    places = np.clip(places - counts[1] + 1, 0, bracket.size - 1)
+    ranks = np.add(ranks, voxels.size - kept)
+    places = ranks - through + 1
+    if places[0] < 1 or places[1] > bracket.size - 2:
+        # The ends themselves have ties, which can be most of a volume.
+        reach = np.count_nonzero(voxels < first), np.count_nonzero(voxels <= last)
+        if not reach[0] <= ranks[0] <= ranks[1] < reach[1]:  # the sample was not like the rest
+            return np.partition(voxels, ranks)[ranks]
+        places = np.clip(places, 0, bracket.size - 1)
     return np.partition(bracket, places)[places]
 
 
@@ -180,8 +182,7 @@ def _moments(
     dtype = np.float32 if span < 1e15 else np.float64
     first = second = 0.0
     for slab in slabs(voxels):
-        moved = slab.astype(dtype)
-        moved -= dtype(centre)
+        moved = np.subtract(slab, dtype(centre), dtype=dtype)
         moved *= slab > least
         first += float(moved.sum())
         moved *= moved

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from rubik_jax.data import formats, preprocess, resampling, statistics, volumes
+from rubik_jax.data import formats, preprocess, resampling, scaling, statistics, volumes
 from rubik_jax.errors import UserError
 
 SCAN = formats.Scan(Path("scan.nii"), "NIfTI", (5, 6, 7), np.dtype(np.int16), np.eye(4), np.array)
@@ -68,13 +68,15 @@ def test_scaling_has_a_closed_form_whatever_the_memory_layout(order, over, kind,
         np.testing.assert_allclose(prepared[..., channel], expected, atol=6e-4)
 
 
-def test_float16_is_rounded_as_numpy_rounds_it():
+def test_float16_is_the_nearest():
     share = np.random.default_rng(0).random(10**5, dtype=np.float32)
-    share[:5] = 0, 1, 2**-24, 3 * 2**-25, 1e-9
-    share[5:2000] *= 2.0**-14
-    share[2000:4000] = (np.arange(2000) + 0.5) * 2.0**-12  # ties
-    expected = share.astype(np.float16)
-    np.testing.assert_array_equal(preprocess._half(share), expected)
+    share[5:2000] *= 2.0**-14  # which float16 holds as subnormal numbers
+    share[:5] = 0, 1, 2**-24, 1e-9, np.nextafter(np.float32(1), np.float32(0))
+    half = scaling._half(share.copy())
+    assert half.dtype == np.float16 and half.max() == 1
+    off, most = np.abs(half - share), np.spacing(half).astype(np.float32) / 2
+    assert (off <= most).all()
+    np.testing.assert_array_equal(half[off < most], share.astype(np.float16)[off < most])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, ">i2", np.float64, ">f4"])
@@ -93,8 +95,11 @@ def test_percentiles_do_not_see_the_zeroed_background():
     np.testing.assert_allclose(surrounded[10:20, 10:20, 10:20], within, atol=1e-3)
 
 
-def test_the_crop_is_the_bounding_box_over_all_channels_and_keeps_world_positions():
-    array = np.full((9, 10, 11, 2), -5, np.int16)
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_crop_is_the_box_around_all_channels_and_keeps_world_positions(axes, step):
+    memory = np.full((*np.array((9, 10, 11))[list(axes)], 2), -5, np.int16)
+    array = memory.transpose(*np.argsort(axes), 3)[::step, :, ::step]
     array[2:5, 3:7, 4, 0] = np.arange(12).reshape(3, 4)
     array[3:8, 4, 5:9, 1] = 7
     labels = np.arange(990, dtype=np.int16).reshape(9, 10, 11)
@@ -107,6 +112,13 @@ def test_the_crop_is_the_bounding_box_over_all_channels_and_keeps_world_position
     whole = preprocess.prepare(volume_of(array, affine), labels, how("window", -5, 11))
     np.testing.assert_array_equal(cropped.array, whole.array[2:8, 3:7, 4:9])
     np.testing.assert_allclose(cropped.affine @ [0, 0, 0, 1], affine @ [2, 3, 4, 1])
+
+
+def test_the_crop_does_not_stumble_over_numbers_that_float32_rounds():
+    array = np.full((6, 7, 8, 1), 0.1)
+    array[2:4, 3:6, 1:5] = 0.7 + np.arange(24).reshape(2, 3, 4, 1)
+    box = preprocess.prepare(volume_of(array), None, how(crop="foreground")).box
+    assert box == ((2, 4), (3, 6), (1, 5))
 
 
 @pytest.mark.parametrize(("slab", "box"), [(0, (0, 2)), (3, (3, 5)), (5, (4, 6))])
@@ -195,7 +207,7 @@ def test_a_missing_modality_stays_zero():
 def test_refuses_what_becomes_constant(knobs):
     array = np.random.default_rng(0).random((5, 6, 7, 2))
     array[..., 0] *= 5.5 if knobs[0] == "window" and knobs[1] > 0 else 1
-    with pytest.raises(UserError, match=r"nothing is left of channel [01] .*: it becomes [01] "):
+    with pytest.raises(UserError, match=r"nothing is left of scan\.nii by .*: it becomes [01] "):
         scaled(array, *knobs)
 
 
