@@ -171,7 +171,7 @@ def _intensities(facts: Sequence[Facts]) -> Iterator[list[Finding]]:
     for k in range(channels):
         of = {
             key: np.array([f["channels"][k][key] for f in facts], float)
-            for key in ("min", "max", "low", "high", "mean", "sd", "foreground")
+            for key in ("min", "max", "low", "high", "foreground")
         }
         where = f" in channel {k}" if channels > 1 else ""
         bounds = np.stack([of["low"], of["high"]], axis=1)
@@ -181,14 +181,24 @@ def _intensities(facts: Sequence[Facts]) -> Iterator[list[Finding]]:
             _far(np.log(width)[:, None], np.log(3)), _far((of["low"] / width)[:, None], 0.25)
         )
         yield list(_apart(f"intensities from {{}}{where}", bounds, far, _between, typical=True))
+        mean, deviation = _moments([f["channels"][k]["histogram"] for f in facts])
         shares = {
-            "the mean at {} of the intensities' range": ((of["mean"] - of["low"]) / width, 0.2),
-            "a deviation of {} of the intensities' range": (of["sd"] / width, 0.15),
+            "the mean at {} of the intensities' range": (mean, 0.2),
+            "a deviation of {} of the intensities' range": (deviation, 0.15),
             "a foreground of {} of the voxels": (of["foreground"], 0.25),
         }
         for what, (share, floor) in shares.items():
             share = np.where(np.isnan(width), np.nan, share)[:, None]
             yield list(_apart(what + where, share, _far(share, floor), lambda of: f"{of[0]:.0%}"))
+
+
+def _moments(histograms: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each histogram, as shares of its range."""
+    counts = np.array(histograms, float)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    at = (np.arange(counts.shape[1]) + 0.5) / counts.shape[1]
+    mean = shares @ at
+    return mean, np.sqrt((shares * (at - mean[:, None]) ** 2).sum(axis=1))
 
 
 def _between(bounds: np.ndarray) -> str:

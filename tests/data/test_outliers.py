@@ -16,11 +16,10 @@ def channel(voxels: np.ndarray) -> dict:
     return {
         "min": float(voxels.min()),
         "max": float(voxels.max()),
-        "mean": float(voxels.mean()),
-        "sd": float(voxels.std()),
         "low": low,
         "high": high,
         "foreground": above.size / voxels.size,
+        "histogram": np.histogram(np.clip(above, low, high), 64, (low, high or 1))[0].tolist(),
     }
 
 
@@ -166,13 +165,13 @@ def test_numbers_are_written_as_people_write_them(value, said):
 
 def test_real_scans_of_many_intensity_scales_are_no_outliers_but_a_spoiled_one_is(hippocampus):
     cases = []
-    for path in sorted((hippocampus / "imagesTr").glob("hippocampus_*.nii.gz")):
+    for path in sorted((hippocampus / "imagesTr").glob("hippocampus_*.nii.gz"))[::4]:
         voxels = nib.load(path).get_fdata()
         labels = np.asarray(nib.load(hippocampus / "labelsTr" / path.name).dataobj).astype(int)
         counts = {str(value): int((labels == value).sum()) for value in np.unique(labels)}
         shape, of = list(voxels.shape), facts(len(cases))
         cases.append(of | {"shape": shape, "labels": counts, "channels": [channel(voxels)]})
-    assert len(cases) == 200
-    assert len(found(cases)) < 4
-    cases[100]["spacing"] = [1.0, 1.0, 3.0]
-    assert "100" in found(cases)
+    assert len(cases) == 50
+    assert len(found(cases)) < 2
+    cases[30]["spacing"] = [1.0, 1.0, 3.0]
+    assert "30" in found(cases)
