@@ -32,6 +32,7 @@ STYLE = {
 PLANES = {"sagittal": (1, 2), "coronal": (0, 2), "axial": (0, 1)}  # axes to the right, and up
 ENDS = "RAS"  # of the axes x, y, z
 GAP, TITLE = 12, 20  # pixels, between planes and above them
+NARROW = 48  # pixels, which a title needs at least
 
 
 class Colour(NamedTuple):
@@ -88,15 +89,15 @@ def row(tiles: Iterable[Tile]) -> str:
     """Planes side by side, with letters for the ends of the patient, as an `<svg>` element."""
     left, bottom, drawn = 0.0, 0.0, ""
     for title, axes, (width, height), content in tiles:
-        middle = left + width / 2
+        middle, start = left + max(width, NARROW) / 2, left + max(0, NARROW - width) / 2
         right, up = (ENDS[axis] for axis in axes)
         drawn += (
             f'<text x="{middle:.1f}" y="{TITLE - 6}" fill="currentColor">{title}</text>'
-            f'<g transform="translate({left:.1f} {TITLE + height:.1f}) scale(1 -1)">{content}</g>'
-            f"{_letter(right, left + width - 9, TITLE + height / 2)}"
+            f'<g transform="translate({start:.1f} {TITLE + height:.1f}) scale(1 -1)">{content}</g>'
+            f"{_letter(right, start + width - 9, TITLE + height / 2)}"
             f"{_letter(up, middle, TITLE + 9)}\n"
         )
-        left, bottom = left + width + GAP, max(bottom, TITLE + height)
+        left, bottom = left + max(width, NARROW) + GAP, max(bottom, TITLE + height)
     right, bottom = f"{left - GAP:.1f}", f"{bottom:.1f}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '

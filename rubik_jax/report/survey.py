@@ -12,6 +12,7 @@ from rubik_jax.data.outliers import amount, times
 from rubik_jax.report import progress
 
 SHOWN = 20  # cases that stand apart, or were skipped; labels
+MANY = 8  # labels, too many to name in a line
 SAMPLE = 3  # cases that are as they should be
 INTENSITIES = ("least", "0.5 %", "mean", "99.5 %", "most", "foreground")
 MEDIANS = "least and most of all cases, the rest of the median case"
@@ -100,18 +101,22 @@ def labels(facts: Sequence[Facts]) -> dict[str, tuple[str, ...]]:
     return rows
 
 
-def line(facts: Facts) -> str:
-    """A case in one line."""
+def line(facts: Facts, *, intensities: bool = True) -> str:
+    """A case in one line, with its channels' ranges or without."""
     said = [
         f"{times(facts['shape'])} voxels of {times(facts['spacing'])} mm",
         f"{facts['format']} {facts['dtype']} {facts['orientation']}",
-        ", ".join(f"{amount(of['low'])} to {amount(of['high'])}" for of in facts["channels"]),
     ]
+    if intensities:
+        ranges = (f"{amount(of['low'])} to {amount(of['high'])}" for of in facts["channels"])
+        said.append(", ".join(ranges))
     if facts["labels"] is not None:
         found = sorted(map(int, facts["labels"]))
-        whole = len(found) > 2 and found[-1] - found[0] + 1 == len(found)
-        listed = f"{found[0]} to {found[-1]}" if whole else ", ".join(map(str, found))
-        said.append(f"label{'s' if len(found) > 1 else ''} {listed}")
+        listed, span = ", ".join(map(str, found)), f"{found[0]} to {found[-1]}"
+        if len(found) > 2 and found[-1] - found[0] + 1 == len(found):
+            listed = span
+        many = len(found) > MANY
+        said.append(f"{len(found)} labels from {span}" if many else f"labels {listed}")
     return "; ".join(said)
 
 

@@ -80,7 +80,7 @@ def test_labels_are_counted_over_all_masks_and_measured_in_each():
 
 @pytest.mark.parametrize(
     ("labels", "said"),
-    [("012", "labels 0 to 2"), ("013", "labels 0, 1, 3"), ("0", "label 0"), (None, "5 to 80")],
+    [("012", "labels 0 to 2"), ("013", "labels 0, 1, 3"), ("0", "labels 0"), (None, "5 to 80")],
 )
 def test_a_case_in_one_line(labels, said):
     line = survey.line(facts(channels=1, labels=labels))
