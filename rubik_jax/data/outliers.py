@@ -38,10 +38,9 @@ def find(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, list[str]]:
         first. Of fewer than `LEAST` cases only what is wrong in itself is said: voxels that are
         another case's, masks without a label, channels of zeros.
     """
-    count = len(facts)
-    most = max(2, count // BULK)
+    most = max(2, len(facts) // BULK)
     compared = []
-    if count >= LEAST:
+    if len(facts) >= LEAST:
         rare = [list(_rare(*of)) for of in _kinds(facts)]
         compared = [_grid(facts), _labels(facts), *rare, _volumes(facts), *_intensities(facts)]
         # Of what's only relative, the furthest are enough: many would bury the others.
@@ -167,20 +166,22 @@ def _labelled(of: Facts) -> bool:
 
 def _intensities(facts: Sequence[Facts]) -> Iterator[list[Finding]]:
     """Channel by channel, in quantities that a change of unit alone leaves as they are."""
-    channels = len(facts[0]["channels"])
-    for k in range(channels):
+
+    def between(bounds: np.ndarray) -> str:
+        return " to ".join(map(amount, bounds))
+
+    for k in range(len(facts[0]["channels"])):
         of = {
             key: np.array([f["channels"][k][key] for f in facts], float)
             for key in ("min", "max", "low", "high", "foreground")
         }
-        where = f" in channel {k}" if channels > 1 else ""
-        bounds = np.stack([of["low"], of["high"]], axis=1)
+        where = f" in channel {k}" if len(facts[0]["channels"]) > 1 else ""
         width = np.where(of["high"] > of["low"], of["high"] - of["low"], of["max"] - of["min"])
-        width = np.where(width > 0, width, np.nan)
-        far = np.fmax(
-            _far(np.log(width)[:, None], np.log(3)), _far((of["low"] / width)[:, None], 0.25)
-        )
-        yield list(_apart(f"intensities from {{}}{where}", bounds, far, _between, typical=True))
+        width[width == 0] = np.nan  # a channel that is missing has nothing to compare
+        bounds = np.stack([of["low"], of["high"]], axis=1) + 0 * width[:, None]
+        scale, offset = np.log(width)[:, None], (of["low"] / width)[:, None]
+        far = np.fmax(_far(scale, np.log(3)), _far(offset, 0.25))
+        yield list(_apart(f"intensities from {{}}{where}", bounds, far, between, typical=True))
         mean, deviation = _moments([f["channels"][k]["histogram"] for f in facts])
         shares = {
             "the mean at {} of the intensities' range": (mean, 0.2),
@@ -188,7 +189,7 @@ def _intensities(facts: Sequence[Facts]) -> Iterator[list[Finding]]:
             "a foreground of {} of the voxels": (of["foreground"], 0.25),
         }
         for what, (share, floor) in shares.items():
-            share = np.where(np.isnan(width), np.nan, share)[:, None]
+            share = (share + 0 * width)[:, None]
             yield list(_apart(what + where, share, _far(share, floor), lambda of: f"{of[0]:.0%}"))
 
 
@@ -199,10 +200,6 @@ def _moments(histograms: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarra
     at = (np.arange(counts.shape[1]) + 0.5) / counts.shape[1]
     mean = shares @ at
     return mean, np.sqrt((shares * (at - mean[:, None]) ** 2).sum(axis=1))
-
-
-def _between(bounds: np.ndarray) -> str:
-    return f"{amount(bounds[0])} to {amount(bounds[1])}"
 
 
 def _far(values: np.ndarray, floor: float) -> np.ndarray:
@@ -239,7 +236,6 @@ def _apart(
     Args:
         what: of the sentence's beginning, with {} for a row's values.
         far: of each row, as `_far` tells it.
-        say: a row in words.
         typical: whether to tell the medians of the others in place of their range.
     """
     others = values[(far <= 1) & ~np.isnan(values).any(axis=1)]

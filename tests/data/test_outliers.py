@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -175,3 +176,14 @@ def test_real_scans_of_many_intensity_scales_are_no_outliers_but_a_spoiled_one_i
     assert len(found(cases)) < 2
     cases[30]["spacing"] = [1.0, 1.0, 3.0]
     assert "30" in found(cases)
+
+
+def test_missing_channels_are_no_measure_for_those_that_are_there():
+    cases = cohort(20, modalities=2)
+    for of in cases[:12]:
+        of["channels"][1] = channel(np.zeros(9))
+    cases[15]["channels"][1] = facts(15, change=lambda v: v / 1000)["channels"][0]
+    said = found(cases)
+    (sentence,) = said.pop("15")
+    assert re.search(r"in channel 1; the others typically [1-9][\d.]+ to \d{3}", sentence)
+    assert set(said) == {str(i) for i in range(12)}
