@@ -65,6 +65,10 @@ def volume(split, i, shape=(4, 5, 6)):
     return np.random.default_rng((len(split), i)).integers(-99, 99, shape).astype(np.int16)
 
 
+def _always(example):
+    return lambda split, i: example
+
+
 def voxels(case, mask=False):
     return open_record(case.label if mask else case.images[0], case.row, mask).voxels()
 
@@ -161,7 +165,7 @@ def test_tensors_of_any_declaration(tmp_path, shape, declared, encoding, channel
     prepare(
         tmp_path,
         {"scan": tensor(declared, dtype, encoding)},
-        lambda *_: {"scan": array},
+        _always({"scan": array}),
         {"train": 1},
     )
     (case,) = listed(tmp_path)
@@ -241,16 +245,16 @@ def test_masks_called_label_are_masks(tmp_path):
     np.testing.assert_array_equal(voxels(case, mask=True), voxels(case) > 9)
 
 
-def test_the_latest_version_and_the_only_config_are_taken(tmp_path):
-    features, splits = {"image": tensor((2, 3, 4))}, {"train": 1}
+def test_the_latest_version_and_the_only_config_are_taken(tmp_path, monkeypatch):
+    features, shape = {"image": tensor((2, 3, 4))}, (2, 3, 4)
     for config, version in (("small", "1.9.0"), ("small", "1.10.0"), ("large", "1.0.0")):
-        Toy.VERSION = tfds.core.Version(version)
-        make = lambda *_, version=version: {"image": volume(version, 0, (2, 3, 4))}  # noqa: E731
-        prepare(tmp_path, features, make, splits, config=tfds.core.BuilderConfig(name=config))
+        monkeypatch.setattr(Toy, "VERSION", tfds.core.Version(version))
+        image = volume(version, 0, shape)
+        chosen = tfds.core.BuilderConfig(name=config)
+        prepare(tmp_path, features, _always({"image": image}), {"train": 1}, config=chosen)
         if config == "small":
             (case,) = listed(tmp_path)
-            np.testing.assert_array_equal(voxels(case), volume(version, 0, (2, 3, 4)))
-    Toy.VERSION = tfds.core.Version("1.0.0")
+            np.testing.assert_array_equal(voxels(case), image)
     assert listed(tmp_path, "toy/small:1.9.0")[0].images[0].parent.name == "1.9.0"
     with pytest.raises(UserError, match=r"'toy', of which .* configs \['large', 'small'\]"):
         listed(tmp_path)
@@ -294,7 +298,7 @@ def test_features_without_a_volume_are_refused(tmp_path, features, said):
         name: np.zeros(feature.shape, np.int16) if feature is not np.int64 else 0
         for name, feature in features.items()
     }
-    prepare(tmp_path, features, lambda *_: zeros, {"train": 1})
+    prepare(tmp_path, features, _always(zeros), {"train": 1})
     with pytest.raises(UserError, match=said):
         listed(tmp_path)
 
@@ -321,7 +325,7 @@ def _garble(folder):
     ],
 )
 def test_spoilt_files_are_one_sentence(tmp_path, spoil, said):
-    make = lambda *_: {"image": volume("", 0)}  # noqa: E731
+    make = _always({"image": volume("", 0)})
     spoil(prepare(tmp_path, {"image": tensor((4, 5, 6))}, make, {"train": 1}))
     with pytest.raises(UserError, match=said) as refused:
         listed(tmp_path)

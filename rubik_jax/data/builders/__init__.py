@@ -3,7 +3,7 @@
 A builder is a module with a class `Builder`. It reads through the project's own sources and keeps
 volumes as `volumes.read` returns them, RAS+ and unscaled. Voxels are packed with zlib rather than
 stored bare: files are as small, since array_record packs whole examples as well, but what stands
-beside the voxels can then be read without unpacking them, some 40 times as fast.
+beside the voxels can then be read without unpacking them (docs/tfds.md has the times).
 """
 
 import importlib
