@@ -59,17 +59,28 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.optim.clip = 1.0  # largest global norm of the gradient; 0 for none
 
     c.data = ConfigDict()
-    c.data.source = "folder"  # or brats, medmnist3d, msd, phantom
+    c.data.source = "folder"  # or brats, medmnist3d, msd, phantom, tfds
     c.data.path = config_dict.placeholder(str)
-    c.data.modalities = ()  # folder: a glob for each; msd, brats: names; () for all there is
+    c.data.name = ""  # tfds: the data set and its split, e.g. brats_2018:train[:80%]
+    # folder: a glob for each, relative to the path; brats, msd: their names. () for all there are.
+    c.data.modalities = ()
+    c.data.missing = "refuse"  # or skip the case, or zeros: where it lacks a modality
     c.data.masks = ""  # folder: a glob for the masks
     c.data.count = 48  # phantom: how many to generate
+    c.data.on_bad = "fail"  # or skip: cases that can't be used are left out, and listed
     c.data.store = "data/store"  # where prepared volumes are kept
     c.data.workers = 2  # threads that read
+    # What is done to every volume, in this order.
+    c.data.orientation = "RAS"  # where x, y, z run to
+    c.data.crop = "none"  # or foreground: to what is above the least intensity
     c.data.intensity = ConfigDict()
-    c.data.intensity.kind = "percentile"  # or window: values, e.g. Hounsfield units
-    c.data.intensity.low = 0.5
-    c.data.intensity.high = 99.5
+    c.data.intensity.kind = "percentile"  # or window: values, e.g. Hounsfield units; or zscore
+    c.data.intensity.low = 0.5  # what becomes 0; with zscore in standard deviations, e.g. -3.0
+    c.data.intensity.high = 99.5  # and 1
+    c.data.intensity.over = "foreground"  # or whole: what percentiles and zscore are taken over
+    c.data.resample = ConfigDict()
+    c.data.resample.kind = "none"  # or median: the cohort's spacing; or value
+    c.data.resample.spacing = (1.0, 1.0, 1.0)  # value: mm along x, y, z
     c.data.pad = "refuse"  # or edge: gives positions away
     c.data.resident = False  # True: the training cases live on the devices
     c.data.split = ConfigDict()

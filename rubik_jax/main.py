@@ -15,14 +15,19 @@ from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import evaluate
 from rubik_jax.modes.opening import TASKS
 from rubik_jax.modes.predicting import predict
+from rubik_jax.modes.preparing import prepare
 from rubik_jax.modes.training import train
 from rubik_jax.train import DivergedError
 
-MODES = ("train", "evaluate", "predict")
+MODES = ("train", "prepare", "evaluate", "predict")
+EARLIER = ("train", "prepare")  # those that a config is given to; the others find it in the run
 # What the later modes may change of a run's config: what is looked at, not what was trained.
-SOURCE = ("source", "path", "modalities", "masks", "labels", "count", "store", "workers")
+SOURCE = (
+    *("source", "path", "name", "modalities", "missing", "masks", "labels", "count"),
+    *("on_bad", "store", "workers"),
+)
 LATER = (*(f"data.{name}" for name in SOURCE), "inference.", "evaluate.")
-ONLY = {"dry_run": ("train",), "input": ("predict",), "output": ("predict", "evaluate")}
+ONLY = {"dry_run": EARLIER, "input": ("predict",), "output": ("predict", "evaluate")}
 
 
 class Command(NamedTuple):
@@ -33,7 +38,7 @@ class Command(NamedTuple):
         folder: the run's.
         config: the run's, with what the command line overrides.
         changed: the knobs in which the config differs from that of a run which lies there.
-        dry_run: whether to stop short of training.
+        dry_run: whether to stop short of the work.
         input: what is predicted.
         output: where predictions or evaluations go.
     """
@@ -68,6 +73,8 @@ def _run(command: Command, said: str) -> None:
     folder, config = command.folder, command.config
     if command.mode == "train":
         train(folder, config, said, dry_run=command.dry_run)
+    elif command.mode == "prepare":
+        prepare(folder, config, said, dry_run=command.dry_run)
     elif command.mode == "predict":
         if command.input is None or command.output is None:
             lacking = "--input" if command.input is None else "--output"
@@ -89,13 +96,13 @@ def _parse(arguments: list[str]) -> Command:
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
     flags.DEFINE_string("input", None, "predict: a scan, or a folder of them", flag_values=values)
     flags.DEFINE_string("output", None, "predict, evaluate: the folder", flag_values=values)
-    flags.DEFINE_bool("dry_run", False, "train: estimates alone", flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "train, prepare: estimates alone", flag_values=values)
     before = None
     # The mode decides where the config comes from, so it is read ahead of the config's flags.
     _read(values, [a for a in arguments if not a.lstrip("-").startswith("config")])
-    if values.mode != "train":
+    if values.mode not in EARLIER:
         if any(a.lstrip("-").partition("=")[0] == "config" for a in arguments[1:]):
-            raise UserError("--config is for --mode=train alone: the run holds its own")
+            raise UserError(f"--config is for --mode={' or '.join(EARLIER)}: the run holds its own")
         before = _config_of(_folder(values))
     values.unparse_flags()
     if before is None:

@@ -1,20 +1,37 @@
 """Predictions for whole cases, as files: a mask on the grid of each scan, or a table of classes."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rubik_jax import inference
-from rubik_jax.data import npz, store, volumes, writing
+from rubik_jax.data import entries, npz, volumes, writing
 from rubik_jax.data.cases import Case
+from rubik_jax.data.preprocess import Prepared, Preprocessing, prepare, restore
 from rubik_jax.errors import UserError
 from rubik_jax.report import tables
 
 PREDICTIONS = "predictions.csv"
 Progress = Callable[[Iterable, int], Iterable]
+
+
+class UnreadableError(UserError):
+    """A case that can't be predicted, whatever there is of the others."""
+
+
+class Predicted(NamedTuple):
+    """What was made.
+
+    Attributes:
+        done: the masks' paths, or the rows of the table.
+        skipped: cases that have none -> why.
+    """
+
+    done: list
+    skipped: dict[str, str]
 
 
 def predict_masks(
@@ -26,11 +43,12 @@ def predict_masks(
     overlap: float,
     batch_size: int,
     values: tuple[int, ...],
-    intensity: dict,
+    how: Preprocessing,
     mirror: tuple[int, ...] = (),
     probabilities: bool = False,
+    on_bad: str = "fail",
     progress: Progress | None = None,
-) -> list[Path]:
+) -> Predicted:
     """Segments each case into `<output>/<case>.nii.gz`, on the grid of its first image.
 
     Files of the same name are replaced. A case's files are written when all of it is known, and
@@ -45,14 +63,15 @@ def predict_masks(
         overlap: share of a window.
         batch_size: windows.
         values: the labels that the k classes stand for, up to 32767.
-        intensity: `kind`, `low` and `high` of `volumes.scale`, as in training.
+        how: what was done to each volume in training; undone in what is written.
         mirror: axes of mirroring.
         probabilities: whether to write `<output>/<case>_probabilities.nii.gz` too, the classes in
             the order of `values` along the fourth axis.
-        progress: wraps the paths, given their number, as they are written.
+        on_bad: "fail", or "skip" to go on with the next case.
+        progress: wraps the cases, given their number, as they are done.
 
     Returns:
-        The masks' paths.
+        The masks' paths, and the cases that have none.
 
     Raises:
         UserError: a case that cannot be read (named), a folder or file that cannot be written, or
@@ -63,11 +82,13 @@ def predict_masks(
     )
     _refuse_to_replace_inputs(cases, [*masks, *(kept if probabilities else ())])
     _make(output)
-    answers = np.array(values, np.int16)
+    moved = how.crop != "none" or how.spacing is not None
+    grid = {"orientation": how.orientation}
 
-    def one(case: Case, mask: Path, beside: Path, scratch: Path) -> None:
-        scan = _on_disk(_scaled(case, intensity), scratch / "volume.npy")
-        labels = np.empty(scan.shape[:3], np.int16)
+    def one(case: Case, mask: Path, beside: Path, scratch: Path) -> Path:
+        size, prepared = _prepared(case, how)
+        scan = _on_disk(prepared.array, scratch / "volume.npy")
+        best = np.empty(scan.shape[:3], np.int16)
         with (scratch / "probabilities").open("wb") as file:
             for x, slab in inference.sliding(
                 forward,
@@ -78,26 +99,30 @@ def predict_masks(
                 classes=len(values),
                 mirror=mirror,
             ):
-                labels[x : x + len(slab)] = answers[slab.argmax(axis=-1)]
-                if probabilities:  # slabs come in the order that the array has on disk
+                best[x : x + len(slab)] = slab.argmax(axis=-1)
+                if probabilities or moved:  # slabs come in the order that the array has on disk
                     file.write(np.ascontiguousarray(slab))
+        found = None
+        if probabilities or moved:
+            found = np.memmap(file.name, np.float32, "r", shape=(*best.shape, len(values)))
+        if moved:
+            best, found = _restored(found, prepared, size, scratch / "restored")
+        like = next(path for path in case.images if path is not None)
         if probabilities:
-            whole = np.memmap(file.name, np.float32, "r", shape=(*labels.shape, len(values)))
-            writing.write_probabilities(beside, whole, case.images[0])
-        writing.write_mask(mask, labels, case.images[0])
+            writing.write_probabilities(beside, found, like, **grid)
+        writing.write_mask(mask, np.array(values, np.int16)[best], like, **grid)
+        return mask
 
-    def done() -> Iterator[Path]:
-        for case, mask, beside in zip(cases, masks, kept, strict=True):
-            try:
-                with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
-                    one(case, mask, beside, Path(scratch))
-            except OSError as error:
-                raise UserError(
-                    f"case {case.name!r} cannot be worked on in {output}: {error.strerror or error}"
-                ) from error
-            yield mask
+    def worked(i: int) -> Path:
+        try:
+            with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
+                return one(cases[i], masks[i], kept[i], Path(scratch))
+        except OSError as error:
+            raise UserError(
+                f"case {cases[i].name!r} cannot be worked on in {output}: {error.strerror or error}"
+            ) from error
 
-    return list(progress(done(), len(cases)) if progress else done())
+    return _each(cases, worked, on_bad, progress)
 
 
 def predict_classes(
@@ -109,10 +134,11 @@ def predict_classes(
     overlap: float,
     batch_size: int,
     classes: tuple[str, ...],
-    intensity: dict,
+    how: Preprocessing,
     mirror: tuple[int, ...] = (),
+    on_bad: str = "fail",
     progress: Progress | None = None,
-) -> Path:
+) -> Predicted:
     """Classifies the cases into `<output>/predictions.csv`: case, class, p_<class> of each class.
 
     The table is written when all cases are done, in place of one that lies there.
@@ -120,47 +146,87 @@ def predict_classes(
     Args:
         forward: probabilities of a batch of windows, [b, k].
         classes: the names of the k classes.
-        progress: wraps the rows, given their number, as they come in.
 
     The other arguments are those of `predict_masks`.
 
     Returns:
-        The table's path.
+        The rows, and the cases that have none.
 
     Raises:
         UserError: a case that cannot be read (named), a folder or file that cannot be written.
     """
     _make(output)
 
-    def row(case: Case) -> dict[str, Any]:
+    def row(i: int) -> dict[str, Any]:
         found = inference.classify(
             forward,
-            _scaled(case, intensity),
+            _prepared(cases[i], how)[1].array,
             window=window,
             overlap=overlap,
             batch_size=batch_size,
             mirror=mirror,
         )
-        answer = {"case": case.name, "class": classes[int(found.argmax())]}
+        answer = {"case": cases[i].name, "class": classes[int(found.argmax())]}
         return answer | {f"p_{name}": float(p) for name, p in zip(classes, found, strict=True)}
 
+    predicted = _each(cases, row, on_bad, progress)
+    tables.write(output / PREDICTIONS, predicted.done)
+    return predicted
+
+
+def _each(
+    cases: Sequence[Case], one: Callable[[int], Any], on_bad: str, progress: Progress | None
+) -> Predicted:
+    """What `one` makes of each case, those that can't be read left out if they may be."""
+    entries.check_on_bad(on_bad)
+    skipped: dict[str, str] = {}
+
+    def made(i: int) -> Any:
+        try:
+            return one(i)
+        except UnreadableError as error:
+            if on_bad == "fail":
+                raise
+            skipped[cases[i].name] = str(error)
+            return None
+
     try:
-        done = map(row, cases)
-        rows = list(progress(done, len(cases)) if progress else done)
+        found = map(made, range(len(cases)))
+        done = list(progress(found, len(cases)) if progress else found)
     finally:
         npz.forget()
-    path = output / PREDICTIONS
-    tables.write(path, rows)
-    return path
+    if cases and len(skipped) == len(cases):
+        raise UserError(f"none of {len(cases)} cases can be used: {next(iter(skipped.values()))}")
+    return Predicted([each for each in done if each is not None], skipped)
 
 
-def _scaled(case: Case, intensity: dict) -> np.ndarray:
-    """The volume [x, y, z, c] as the store prepares it for training."""
+def _prepared(case: Case, how: Preprocessing) -> tuple[tuple[int, int, int], Prepared]:
+    """The size of the scan, and its volume as the store prepares it for training."""
     try:
-        volume = volumes.read(case.images, channels=case.channels, row=case.row)
+        volume = volumes.read(
+            case.images, channels=case.channels, row=case.row, orientation=how.orientation
+        )
+        return volume.array.shape[:3], prepare(volume, None, how)
     except UserError as error:
-        raise UserError(f"case {case.name!r} cannot be read: {error}") from error
-    return volumes.scale(volume.array, **intensity).astype(store.DTYPE)
+        raise UnreadableError(f"case {case.name!r} cannot be read: {error}") from error
+
+
+def _restored(
+    found: np.ndarray, prepared: Prepared, size: tuple[int, int, int], path: Path
+) -> tuple[np.ndarray, np.memmap]:
+    """The most probable class of every voxel of the scan, and the probabilities, in a file.
+
+    Interpolated class by class, as only one of them at a time need be in memory.
+    """
+    whole = np.memmap(path, np.float32, "w+", shape=(*size, found.shape[-1]))
+    best, most = np.zeros(size, np.int16), np.zeros(size, np.float32)
+    for k in range(found.shape[-1]):
+        # Beyond the crop is background, the first class.
+        here = restore(found[..., k], size, prepared.box, order=1, fill=float(k == 0))
+        whole[..., k] = here
+        best[here > most] = k
+        np.maximum(most, here, out=most)
+    return best, whole
 
 
 def _on_disk(array: np.ndarray, path: Path) -> np.memmap:

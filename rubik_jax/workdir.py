@@ -9,6 +9,8 @@ from typing import Any
 from rubik_jax.errors import UserError
 
 CONFIG, SPLIT, RESULTS = "config.json", "split.json", "results.json"
+SKIPPED, DATA_REPORT = "skipped.csv", "data_report.html"
+_EARLIER = (SKIPPED, DATA_REPORT)  # what may lie there before the run begins
 
 
 def check(workdir: Path, config: dict[str, Any]) -> None:
@@ -24,7 +26,8 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"--workdir={workdir} can't be written; expected a folder that can")
     if not (workdir / CONFIG).exists():
-        if workdir.exists() and any(path.suffix != ".tmp" for path in workdir.iterdir()):
+        there = workdir.iterdir() if workdir.exists() else ()
+        if any(path.suffix != ".tmp" and path.name not in _EARLIER for path in there):
             raise UserError(
                 f"--workdir={workdir} has files but no {CONFIG}; expected a run or an empty folder"
             )

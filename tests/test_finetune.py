@@ -336,7 +336,7 @@ def test_scans_are_found_where_a_decathlon_keeps_them(tmp_path, channels, ending
         write(tmp_path / "imagesTr" / ending.format(case), scan, np.eye(4))
         write(tmp_path / "labelsTr" / f"{case}.nii.gz", np.ones((5, 6, 7), np.uint8), np.eye(4))
     config = segment.get_config("cohort=hippocampus")
-    cases = predicting._scans(config, tmp_path, channels)
+    cases = predicting._scans(config, tmp_path, channels).cases
     assert [case.name for case in cases] == ["a", "b"]
     read = [volumes.read(case.images, channels=case.channels) for case in cases]
     assert all(volume.array.shape == (5, 6, 7, channels) for volume in read)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from rubik_jax.data.cases import Case
-from rubik_jax.data.store import build
+from rubik_jax.data.entries import build
 from rubik_jax.judge import Sliding, judge_classes, judge_masks, label, planes
+from tests.preprocessing import scaled
 
 SLIDING = Sliding(window=(4, 5, 3), overlap=0.5, batch_size=2, mirror=())
 VALUES = (0, 3, 7)
@@ -31,8 +32,7 @@ def store(tmp_path_factory):
         for path, array in zip(paths, (image.astype(np.float32), mask), strict=True):
             nib.save(nib.Nifti1Image(array, np.diag([1, 2, 3, 1.0])), path)
         cases.append(Case(name, (paths[0],), paths[1]))
-    intensity = {"kind": "window", "low": 0.0, "high": 3.0}
-    return build(cases, folder / "store", intensity=intensity)
+    return build(cases, folder / "store", how=scaled(0, 3)).store
 
 
 def right(windows):

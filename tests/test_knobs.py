@@ -24,7 +24,7 @@ def test_every_shipped_config_passes():
         ("optim", "rate", float("nan")),
         ("optim", "momentum", 1.5),
         ("optim", "drops", ("a",)),
-        ("data", "modalities", (1, 2)),
+        ("data", "modalities", 7),
         ("data", "resident", 1),
         ("data", "path", 7),
         ("proxy", "cube", (1.5, 2, 2)),

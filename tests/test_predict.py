@@ -9,13 +9,14 @@ import pytest
 import SimpleITK
 
 from rubik_jax import inference, predict
-from rubik_jax.data import store
+from rubik_jax.data import entries
 from rubik_jax.data.cases import Case
 from rubik_jax.errors import UserError
 from rubik_jax.report import progress
+from tests.preprocessing import scaled
 
-WINDOW = {"kind": "window", "low": 0.0, "high": 100.0}
-OPTIONS = {"window": (4, 4, 4), "overlap": 0.5, "batch_size": 2, "intensity": WINDOW}
+WINDOW = scaled(0, 100)
+OPTIONS = {"window": (4, 4, 4), "overlap": 0.5, "batch_size": 2, "how": WINDOW}
 AXES = ("RAS", "LAS", "PSR", "oblique")
 
 
@@ -52,9 +53,8 @@ def cases(tmp_path):
 
 
 def _masks(cases, output, **options):
-    return predict.predict_masks(
-        cases, _thirds, output=output, values=(0, 1, 4), **OPTIONS, **options
-    )
+    options = OPTIONS | options
+    return predict.predict_masks(cases, _thirds, output=output, values=(0, 1, 4), **options).done
 
 
 def test_masks_hold_the_labels_on_the_grid_of_each_scan(cases, tmp_path):
@@ -72,6 +72,53 @@ def test_masks_hold_the_labels_on_the_grid_of_each_scan(cases, tmp_path):
     assert sorted(path.name for path in output.iterdir()) == sorted(p.name for p in written)
 
 
+def _ball(axes):
+    """A bright ball in an empty frame, smooth enough to be resampled, and what is bright of it."""
+    grid = np.indices((24, 20, 18)).T - np.array([11.0, 9, 10])
+    bright = np.clip(60 - 4 * np.linalg.norm(grid, axis=-1).T, 0, 100)
+    return nib.Nifti1Image(bright.astype(np.float32), _affine(axes)), bright > 100 / 3
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"crop": "foreground"},
+        {"spacing": (1.3, 0.8, 1.6)},
+        {"crop": "foreground", "spacing": (0.7, 1.4, 1.0), "orientation": "LPS"},
+        {"orientation": "SPR"},
+    ],
+    ids=str,
+)
+def test_what_was_done_to_a_scan_is_undone_in_its_mask(tmp_path, axes, changed):
+    scan, bright = _ball(axes)
+    nib.save(scan, tmp_path / "scan.nii.gz")
+    cases = [Case("scan", (tmp_path / "scan.nii.gz",))]
+    how = scaled(0, 100, **changed)
+    (path,) = _masks(cases, tmp_path / "out", how=how, probabilities=True)
+    mask = nib.load(path)
+    np.testing.assert_array_equal(mask.affine, nib.load(cases[0].images[0]).affine)
+    found = np.asarray(mask.dataobj) == 1
+    overlap = 2 * (found & bright).sum() / (found.sum() + bright.sum())
+    assert overlap == 1 if how.spacing is None else overlap > 0.93
+    kept = nib.load(path.with_name("scan_probabilities.nii.gz")).get_fdata()
+    np.testing.assert_allclose(kept.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(np.array([0, 1, 4])[kept.argmax(-1)], np.asarray(mask.dataobj))
+
+
+def test_scans_that_cannot_be_read_may_be_skipped(cases, tmp_path):
+    cases[1].images[0].write_bytes(b"no scan")
+    with pytest.raises(UserError, match="case 'LAS' cannot be read"):
+        _masks(cases, tmp_path / "out")
+    given = OPTIONS | {"output": tmp_path / "out", "values": (0, 1, 4)}
+    predicted = predict.predict_masks(cases, _thirds, **given, on_bad="skip")
+    assert [path.name for path in predicted.done] == [f"{a}.nii.gz" for a in AXES if a != "LAS"]
+    assert list(predicted.skipped) == ["LAS"] and "LAS_0" in predicted.skipped["LAS"]
+    cases[1:] = cases[1:2]
+    with pytest.raises(UserError, match="none of 1 cases can be used: case 'LAS'"):
+        predict.predict_masks(cases[1:], _thirds, **given, on_bad="skip")
+
+
 def test_probabilities_come_on_request_in_the_order_of_the_values(cases, tmp_path):
     (mask,) = _masks(cases[2:3], tmp_path / "out", probabilities=True)
     names = {path.name for path in mask.parent.iterdir()}
@@ -86,8 +133,8 @@ def test_probabilities_come_on_request_in_the_order_of_the_values(cases, tmp_pat
 
 def test_the_network_sees_the_very_voxels_of_the_store(cases, tmp_path):
     """Whole, as the window has the size of the scan: bit for bit what training reads."""
-    percentile = {"kind": "percentile", "low": 1.0, "high": 99.0}
-    prepared = store.build(cases, tmp_path / "store", intensity=percentile)
+    percentile = scaled(1, 99, "percentile")
+    prepared = entries.build(cases, tmp_path / "store", how=percentile).store
     for i, case in enumerate(cases):
         seen = []
 
@@ -103,7 +150,7 @@ def test_the_network_sees_the_very_voxels_of_the_store(cases, tmp_path):
             overlap=0.0,
             batch_size=1,
             classes=("a", "b"),
-            intensity=percentile,
+            how=percentile,
         )
         np.testing.assert_array_equal(seen, [np.asarray(prepared[i], np.float32)])
 
@@ -117,8 +164,8 @@ def test_masks_are_those_of_the_whole_volume_in_memory(cases, tmp_path):
         return np.stack([first, 1 - first], axis=-1)
 
     options = OPTIONS | {"values": (0, 7), "output": tmp_path / "out"}
-    (path,) = predict.predict_masks(cases[:1], forward, **options)
-    prepared = store.build(cases[:1], tmp_path / "store", intensity=WINDOW)
+    (path,) = predict.predict_masks(cases[:1], forward, **options).done
+    prepared = entries.build(cases[:1], tmp_path / "store", how=WINDOW).store
     slabs = inference.sliding(
         forward, np.array(prepared[0]), window=(4, 4, 4), overlap=0.5, batch_size=2, classes=2
     )
@@ -131,11 +178,10 @@ def test_classes_fill_a_table(cases, tmp_path):
         first = windows[..., 0].mean(axis=(1, 2, 3))
         return np.stack([first, 1 - first], axis=-1)
 
-    path = predict.predict_classes(
+    predict.predict_classes(
         cases, forward, output=tmp_path / "out", classes=("sick, very", "well"), **OPTIONS
     )
-    assert path == tmp_path / "out" / "predictions.csv"
-    with path.open(newline="") as file:
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["case", "class", "p_sick, very", "p_well"]
     assert [row["case"] for row in rows] == list(AXES)

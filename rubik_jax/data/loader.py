@@ -15,15 +15,15 @@ IGNORED = -1  # the label of voxels that no mask covers
 _EPOCHS = 2**32
 
 
-def fits(
+def too_small(
     shapes: Sequence[tuple[int, ...]],
     names: Sequence[str],
     window: tuple[int, int, int],
     *,
     pad: str,
     knob: str,
-) -> None:
-    """Refuses cases smaller than the window, unless `pad` is "edge".
+) -> dict[str, str]:
+    """The cases smaller than the window, each with a sentence on it; none where `pad` is "edge".
 
     Args:
         shapes: the volumes' sizes, (x, y, z) or (x, y, z, c).
@@ -33,22 +33,17 @@ def fits(
         knob: what decides on the window, and is to be made smaller.
 
     Raises:
-        UserError: names the first case that is too small, its size, the size needed, the knobs.
+        UserError: another `pad`.
     """
     if pad not in ("refuse", "edge"):
         raise UserError(f"config.data.pad is {pad!r}: expected 'refuse' or 'edge'")
-    small = [
-        (name, shape[:3])
+    return {
+        name: f"case {name!r} is {_size(shape[:3])} voxels, smaller than the window of "
+        f"{_size(window)}: make {knob} smaller, or set config.data.pad=edge, though of cubes "
+        "padding gives away where they belong"
         for name, shape in zip(names, shapes, strict=True)
-        if any(have < need for have, need in zip(shape[:3], window, strict=True))
-    ]
-    if small and pad == "refuse":
-        name, shape = small[0]
-        raise UserError(
-            f"case {name!r} is {_size(shape)} voxels, smaller than the window of {_size(window)} "
-            f"({len(small)} of {len(names)} cases are): make {knob} smaller, or set "
-            "config.data.pad=edge, though of cubes padding gives away where they belong"
-        )
+        if pad == "refuse" and np.any(np.less(shape[:3], window))
+    }
 
 
 def padded(volume: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:

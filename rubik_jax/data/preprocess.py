@@ -1,7 +1,8 @@
 """Crops, scales and resamples a volume as read into what is trained on, and brings answers back."""
 
+import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,6 +91,11 @@ def make_preprocessing(
                 f"{_EDGES[0]:g} to {_EDGES[1]:g} mm"
             )
     return Preprocessing(orientation, crop, spacing, _make_intensity(**intensity))
+
+
+def to_json(how: Preprocessing) -> dict[str, Any]:
+    """What `make_preprocessing` takes, as a run and a store keep it."""
+    return json.loads(json.dumps(how._asdict() | {"intensity": how.intensity._asdict()}))
 
 
 def prepare(

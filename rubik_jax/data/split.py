@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ def make_split(
     folds: int,
     fold: int,
     file: str | Path | None,
+    absent: Collection[str] = (),
 ) -> Split:
     """The split of a cohort: from a file, by folds, as the cohort fixes it, or drawn as a fraction.
 
@@ -44,6 +45,7 @@ def make_split(
         folds: into how many parts, alike to one case, the cohort is dealt; 0 for none.
         fold: which of them is the test part, or which fold of nnU-Net's file is meant.
         file: see `split_file.read`; None or "" for none.
+        absent: cases that the file may list, though they can't be used.
 
     Raises:
         UserError: knobs out of range or at odds with each other, or a file that does not fit.
@@ -56,7 +58,9 @@ def make_split(
                 f"config.data.split.file is {file} and config.data.split.folds is {folds}: "
                 "expected one of them"
             )
-        return _completed(split_file.read(file, fold, set(names)), validation, seed)
+        given = split_file.read(file, fold, {*names, *absent})
+        there = {part: [n for n in found if n not in absent] for part, found in given.items()}
+        return _completed(there, validation, seed)
     if folds:
         return _fold(names, validation, seed, folds, fold)
     if any(case.part for case in cases):

@@ -1,33 +1,20 @@
 """Volumes prepared once, kept on disk as memory-mapped arrays, keyed by files and preprocessing.
 
-Each case is up to three files in the store's folder, written under a temporary name and moved:
+`entries` makes them. Each case is up to three files in the store's folder:
 
     <name>-<key>.npy         float16 [x, y, z, c], scaled into [0, 1]
     <name>-<key>.label.npy   int16 [x, y, z], where the case has a mask
-    <name>-<key>.json        shape, affine, sources, preprocessing, what `foreground` notes of the
-                             mask; its presence commits the entry
+    <name>-<key>.json        shape, affine, files, preprocessing, what `facts` notes of the case and
+                             `foreground` of its mask; its presence commits the entry
 """
 
-import hashlib
-import json
-import os
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-import nibabel as nib
 import numpy as np
 
-from rubik_jax.data import foreground, npz, volumes
-from rubik_jax.data.cases import Case
-from rubik_jax.errors import UserError
-
-# A part of every key: raise it whenever the same files and knobs would give other voxels.
-FORMAT = 2
 DTYPE = np.float16
 
 
@@ -83,13 +70,13 @@ class Store(Sequence):
 
     def volume(self, i: int) -> np.memmap:
         """float16 [x, y, z, c] in [0, 1]."""
-        return np.load(self.root / f"{_stem(self.entries[i])}.npy", mmap_mode="r")
+        return np.load(self.root / f"{stem(self.entries[i])}.npy", mmap_mode="r")
 
     def label(self, i: int) -> np.memmap | None:
         """int16 [x, y, z], or None where the case has no mask."""
         if self.entries[i]["label"] is None:
             return None
-        return np.load(self.root / f"{_stem(self.entries[i])}.label.npy", mmap_mode="r")
+        return np.load(self.root / f"{stem(self.entries[i])}.label.npy", mmap_mode="r")
 
     def places(self, i: int) -> np.ndarray:
         """int32 [n, 3], up to 256 labelled voxels, evenly of every label; n is 0 without a mask."""
@@ -105,127 +92,6 @@ class Store(Sequence):
         return Store(self.root, tuple(by_name[name] for name in names))
 
 
-def build(
-    cases: Sequence[Case],
-    root: str | Path,
-    *,
-    intensity: dict,
-    workers: int = 1,
-    progress: Callable[[Iterable, int], Iterable] | None = None,
-) -> Store:
-    """Prepares the cases that the store does not hold yet, and opens it.
-
-    Interrupted, it goes on where it stopped; several processes may build the same store at once.
-
-    Args:
-        cases: as a source lists them.
-        root: the store's folder, made where it is missing.
-        intensity: `kind`, `low` and `high` of `volumes.scale`.
-        workers: threads (reading is decompression and sorting, which release the interpreter).
-        progress: wraps the finished cases, given their number, as they come in.
-
-    Raises:
-        UserError: that of the first case, in their order, that cannot be used; cases with unequal
-            numbers of modalities; a folder that cannot be written.
-    """
-    _refuse_unequal_channels(cases)
-    root = Path(root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"the store {root} cannot be made: {error.strerror}") from error
-    try:
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            done = pool.map(lambda case: _entry(case, root, intensity), cases)
-            return Store(root, tuple(progress(done, len(cases)) if progress else done))
-    finally:
-        npz.forget()
-
-
-def _entry(case: Case, root: Path, intensity: dict) -> dict:
-    """What the store says about the case, which is prepared unless it is there already."""
-    entry = {"name": case.name, "key": _key(case, intensity)}
-    stem = _stem(entry)
-    record, array_file, label_file = (
-        root / f"{stem}{end}" for end in (".json", ".npy", ".label.npy")
-    )
-    if record.exists() and array_file.exists() and (case.label is None or label_file.exists()):
-        return json.loads(record.read_text())
-
-    volume = volumes.read(case.images, channels=case.channels, row=case.row)
-    array = volumes.scale(volume.array, **intensity)
-    if (array.min(axis=(0, 1, 2)) == array.max(axis=(0, 1, 2))).any():
-        raise UserError(
-            f"nothing is left of case {case.name!r} by config.data.intensity "
-            f"({intensity['kind']} {intensity['low']} to {intensity['high']}): a channel of "
-            f"{case.images[0]} becomes constant"
-        )
-    noted = {"labels": {}, "places": []}
-    if case.label is not None:
-        labels = volumes.read_mask(case.label, volume)
-        noted = foreground.note(labels, case.name)
-        _write(label_file, lambda file: np.save(file, labels))
-    _write(array_file, lambda file: np.save(file, np.ascontiguousarray(array, DTYPE)))
-    entry |= {
-        "shape": list(array.shape),
-        "affine": volume.affine.tolist(),
-        "spacing": nib.affines.voxel_sizes(volume.affine).tolist(),
-        "images": [str(path) for path in case.images],
-        "row": None if case.row is None else list(case.row),
-        "label": None if case.label is None else str(case.label),
-        **noted,
-        "intensity": dict(intensity),
-        "format": FORMAT,
-    }
-    _write(record, lambda file: file.write(json.dumps(entry).encode()))
-    return entry
-
-
-def _key(case: Case, intensity: dict) -> str:
-    """Another key whenever the files, their order, or what is done to them changes."""
-    files = [_identity(part) for path in case.images for part in _parts(path)]
-    label = None if case.label is None else _identity(case.label)
-    said = [FORMAT, case.name, files, label, case.channels, case.row, sorted(intensity.items())]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-
-
-def _parts(path: Path) -> list[Path]:
-    """The files that a path stands for: a header and its image are two."""
-    pair = {".hdr": ".img", ".img": ".hdr"}.get(path.suffix)
-    other = path.with_suffix(pair) if pair else None
-    return [path, other] if other and other.exists() else [path]
-
-
-def _identity(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return str(path.resolve()), status.st_size, status.st_mtime_ns
-
-
-def _stem(entry: dict) -> str:
+def stem(entry: dict) -> str:
+    """What the names of an entry's files begin with."""
     return f"{entry['name']}-{entry['key']}"
-
-
-def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                save(file)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"the store cannot write {path}: {error.strerror or error}") from error
-
-
-def _refuse_unequal_channels(cases: Sequence[Case]) -> None:
-    numbers = [case.channels or len(case.images) for case in cases]
-    for case, number in zip(cases, numbers, strict=True):
-        if number != numbers[0]:
-            raise UserError(
-                f"case {case.name!r} has {number} modalities, case {cases[0].name!r} has "
-                f"{numbers[0]}: expected the same number in all"
-            )

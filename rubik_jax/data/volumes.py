@@ -1,4 +1,4 @@
-"""Reads cases into volumes of one orientation, refuses what nobody can train on, scales."""
+"""Reads cases into volumes of one orientation, and refuses what nobody can train on."""
 
 import itertools
 from collections.abc import Sequence
@@ -126,54 +126,6 @@ def read_mask(
                 f"declare: expected {sorted(values)}"
             )
     return labels
-
-
-def scale(array: np.ndarray, kind: str, low: float, high: float) -> np.ndarray:
-    """Intensities scaled into [0, 1] and clipped there, each channel by itself.
-
-    Args:
-        array: [x, y, z, c].
-        kind: "percentile": `low` and `high` are percentiles of the voxels above the channel's
-            minimum, so that the zeroed background of a stripped scan does not count (where both
-            fall on one value, minimum and maximum serve instead); "window": they are values, in
-            Hounsfield units for CT, say.
-        low: what becomes 0.
-        high: what becomes 1.
-
-    Returns:
-        float32 [x, y, z, c].
-
-    Raises:
-        UserError: unknown kind, `low` not below `high`, percentiles outside 0 to 100.
-    """
-    if kind not in ("percentile", "window"):
-        raise UserError(
-            f"config.data.intensity.kind is {kind!r}: expected 'percentile' or 'window'"
-        )
-    if not low < high:
-        raise UserError(f"config.data.intensity.low is {low}: expected less than high, {high}")
-    if kind == "percentile" and not 0 <= low < high <= 100:
-        raise UserError(
-            f"config.data.intensity asks for percentiles {low} to {high}: expected 0 to 100"
-        )
-    scaled = np.empty(array.shape, np.float32)
-    for channel in range(array.shape[-1]):
-        voxels = array[..., channel].astype(np.float32, copy=False)
-        least, most = (low, high) if kind == "window" else _percentiles(voxels, low, high)
-        share = (np.clip(voxels, least, most) - least) / (most - least)
-        scaled[..., channel] = np.minimum(share, 1)  # rounding can pass 1
-    return scaled
-
-
-def _percentiles(voxels: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    above = voxels[voxels > voxels.min()]
-    if above.size:
-        # Rounded before they are compared, so that their difference does not vanish later.
-        least, most = np.percentile(above, (low, high)).astype(np.float32).tolist()
-        if least < most:
-            return least, most
-    least, most = float(voxels.min()), float(voxels.max())
-    return least, most if least < most else least + 1.0
 
 
 def _read(

@@ -1,6 +1,6 @@
 """Reports what a run's best checkpoint is worth: on its test cases, or on any labelled cases."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rubik_jax.export import Source
 from rubik_jax.judge import Judged, Sliding, judge_classes, judge_masks
 from rubik_jax.metrics import for_json
 from rubik_jax.metrics.segmentation import REGIONS
+from rubik_jax.modes import cohort
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.report import page, tables
@@ -50,6 +51,7 @@ def evaluate(folder: Path, config: ConfigDict, output: Path | None) -> None:
     say(run.task.show(judged.numbers))
     tables.write(output / tables.CASES, judged.cases)
     workdir.write(output / workdir.RESULTS, {"all": for_json(judged.numbers)})
+    cohort.write_skipped(output, run.skipped)
     say(f"cases       {output / tables.CASES}\nmeans       {output / workdir.RESULTS}")
 
 
@@ -66,7 +68,7 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     """
     source = export.load_source(folder)
     # The split of the run, whatever has been added to the cohort since.
-    run = run or open_run(config, lambda _: split_of(folder), source.description)
+    run = run or open_run(config, lambda *_: split_of(folder), source.description)
     part = "test" if run.split.test else "train"
     if run.task.respond is None:
         results, pictures = _play(run, config, source, part)
@@ -91,7 +93,8 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
 
 
-def _all_to_test(cases: Sequence[Case]) -> Split:
+def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Split:
+    del absent
     return Split((), (), tuple(case.name for case in cases))
 
 

@@ -1,24 +1,23 @@
 """What a config comes to: the cases and their split, the store, and the task."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from rubik_jax import inference, parallel
 from rubik_jax.data import loader
-from rubik_jax.data.cases import Case, Where
+from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
-from rubik_jax.data.sources import find_cases
+from rubik_jax.data.preprocess import Preprocessing
 from rubik_jax.data.split import Split
-from rubik_jax.data.store import Store, build
+from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.metrics.segmentation import REGIONS
+from rubik_jax.modes import cohort
 from rubik_jax.report import estimate
-from rubik_jax.report.progress import say, track
+from rubik_jax.report.progress import say
 from rubik_jax.tasks.classify import classify
 from rubik_jax.tasks.pretrain import make_puzzle, pretrain
 from rubik_jax.tasks.segment import segment
@@ -35,6 +34,8 @@ class Run(NamedTuple):
         cases: of all parts.
         store: them, prepared.
         split: which case is in which part.
+        how: what was done to their volumes.
+        skipped: cases that can't be used -> why not.
         targets: the number of each case's class, where classes are the task.
         foreground: the share of windows that must hold a labelled voxel.
         ignore: the label that says nothing, -1 for none.
@@ -44,6 +45,8 @@ class Run(NamedTuple):
     cases: Sequence[Case]
     store: Store
     split: Split
+    how: Preprocessing
+    skipped: Mapping[str, str]
     targets: Mapping[str, int] | None = None
     foreground: float = 0.0
     ignore: int = -1
@@ -69,61 +72,39 @@ class Run(NamedTuple):
 
 def open_run(
     config: ConfigDict,
-    divide: Callable[[Sequence[Case]], Split],
+    divide: Callable[[Sequence[Case], Collection[str]], Split],
     about: Mapping[str, Any] | None = None,
 ) -> Run:
     """Prepares the cohort and builds the task; whatever can't be is refused here.
 
     Args:
         config: the run's.
-        divide: the split of the cases; those in no part of it are left out.
-        about: what the run's checkpoints say of its classes or labels; None finds them in the
-            cohort.
+        divide: the split of the cases, given also the names of those that can't be used; cases in
+            no part of it are left out.
+        about: what the run's checkpoints say of its classes, its labels, and what was done to its
+            volumes; None finds them in the cohort.
 
     Raises:
         UserError: knobs, files or cases that can't be used.
     """
-    parallel.per_device(config.batch_size, 1)
-    if config.task == "pretrain":  # refused before anything is read
-        make_puzzle(**config.proxy.to_dict(), seed=config.seed)
-    cases = _answered(list_cases(config), config.task)
-    parts = divide(cases)
+    window, about = _check(config), about or {}
+    listing = cohort.list_cases(config)
+    how = cohort.preprocessing(config, listing.cases, about)
+    cases = _answered(listing.cases, config.task)
+    parts = divide(cases, listing.skipped.keys())
     cases = _listed(cases, parts)
-    if config.task != "pretrain":
-        _check_window(tuple(config.window))
-        inference.check(config.inference.overlap, tuple(config.inference.mirror))
-    if config.task == "segment" and config.evaluate.regions not in REGIONS:
-        raise UserError(
-            f"config.evaluate.regions is {config.evaluate.regions!r}; expected one of "
-            f"{list(REGIONS)}"
-        )
-    store = prepare(cases, config)
-    channels, about, targets = store.shapes[0][-1], about or {}, None
+    store, bad = cohort.prepare(cases, how, config)
+    store, small = cohort.fitting(store, window, config)
+    skipped = listing.skipped | bad | small
+    cohort.say_skipped(skipped)
+    parts, cases = _without(parts, skipped), [c for c in cases if c.name not in skipped]
+    channels = store.shapes[0][-1]
     if about.get("channels", channels) != channels:
         raise UserError(
             f"the cases of {config.data.path} have {channels} modalities, those of the run "
             f"{about['channels']}; expected as many, by config.data.modalities"
         )
-    if config.task == "classify":
-        classes, shares, targets = _classes(cases, parts, about.get("classes"))
-        task = build_task(config, channels, classes, shares)
-    elif config.task == "segment":
-        values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
-        task = build_task(config, channels, values, shares)
-    else:
-        task = build_task(config, channels)
-        say(
-            f"{len(task.about['orders'])} orders, Hamming distance at least "
-            f"{task.about['order_distance_least']}, "
-            f"{task.about['order_distance_mean']:.2f} on average"
-        )
-    loader.fits(
-        store.shapes,
-        store.names,
-        task.window,
-        pad=config.data.pad,
-        knob="config.proxy.cube" if config.task == "pretrain" else "config.window",
-    )
+    task, targets = _task(config, channels, store, cases, parts, about)
     shares = ", ".join(f"{len(names)} {part}" for part, names in parts._asdict().items())
     say(
         f"{config.data.source}: cases: {shares}; prepared, they take "
@@ -131,36 +112,11 @@ def open_run(
     )
     if not parts.test:
         say("nothing is held out: all figures are of the cases that were trained on")
+    run = Run(task, cases, store, parts, how, skipped, targets)
     if config.task == "pretrain":
-        return Run(task, cases, store, parts)
+        return run
     ignore = config.data.ignore if config.task == "segment" else -1
-    return Run(task, cases, store, parts, targets, config.data.foreground, ignore)
-
-
-def list_cases(config: ConfigDict) -> list[Case]:
-    """The cases of the config's source."""
-    options = config.data
-    return find_cases(
-        options.source,
-        Where(
-            options.path,
-            modalities=tuple(options.modalities),
-            masks=options.masks,
-            count=options.count,
-        ),
-        labels=options.labels if config.task == "classify" else "",
-    ).cases
-
-
-def prepare(cases: Sequence[Case], config: ConfigDict) -> Store:
-    """The store of those cases, prepared as far as they aren't yet."""
-    return build(
-        cases,
-        Path(config.data.store).expanduser(),
-        intensity=config.data.intensity.to_dict(),
-        workers=config.data.workers,
-        progress=partial(track, what="preparing volumes"),
-    )
+    return run._replace(foreground=config.data.foreground, ignore=ignore)
 
 
 def build_task(
@@ -243,7 +199,7 @@ def _labels(
     return values, shares
 
 
-def _answered(cases: list[Case], task: str) -> list[Case]:
+def _answered(cases: Sequence[Case], task: str) -> list[Case]:
     """The cases that have what the task is trained on; UserError where none has."""
     if task == "pretrain":
         return cases
@@ -260,11 +216,59 @@ def _answered(cases: list[Case], task: str) -> list[Case]:
     return answered
 
 
-def _check_window(window: tuple) -> None:
+def _check(config: ConfigDict) -> tuple[int, int, int]:
+    """Refuses knobs before anything is read; the voxels along x, y, z that a step takes."""
+    parallel.per_device(config.batch_size, 1)
+    if config.task == "pretrain":
+        puzzle, _ = make_puzzle(**config.proxy.to_dict(), seed=config.seed)
+        return puzzle.grid.window
+    window = tuple(config.window)
     if len(window) != 3 or not all(isinstance(n, int) and n > 0 for n in window):
         raise UserError(
             f"config.window is {window}; expected three whole numbers (x, y, z), each at least 1"
         )
+    inference.check(config.inference.overlap, tuple(config.inference.mirror))
+    if config.task == "segment" and config.evaluate.regions not in REGIONS:
+        raise UserError(
+            f"config.evaluate.regions is {config.evaluate.regions!r}; expected one of "
+            f"{list(REGIONS)}"
+        )
+    return window
+
+
+def _task(
+    config: ConfigDict,
+    channels: int,
+    store: Store,
+    cases: Sequence[Case],
+    parts: Split,
+    about: Mapping[str, Any],
+) -> tuple[Task, dict[str, int] | None]:
+    """The task, and the number of each case's class where classes are asked for."""
+    if config.task == "classify":
+        classes, shares, targets = _classes(cases, parts, about.get("classes"))
+        return build_task(config, channels, classes, shares), targets
+    if config.task == "segment":
+        values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
+        return build_task(config, channels, values, shares), None
+    task = build_task(config, channels)
+    say(
+        f"{len(task.about['orders'])} orders, Hamming distance at least "
+        f"{task.about['order_distance_least']}, "
+        f"{task.about['order_distance_mean']:.2f} on average"
+    )
+    return task, None
+
+
+def _without(parts: Split, skipped: Mapping[str, str]) -> Split:
+    """The split without the cases that can't be used; UserError where none is left to train on."""
+    left = Split(*(tuple(name for name in part if name not in skipped) for part in parts))
+    if parts.train and not left.train:
+        reason = skipped[parts.train[0]]
+        raise UserError(
+            f"none of the {len(parts.train)} training cases can be used, the first because {reason}"
+        )
+    return left
 
 
 def _listed(cases: list[Case], parts: Split) -> list[Case]:

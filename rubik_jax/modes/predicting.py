@@ -8,14 +8,16 @@ from ml_collections import ConfigDict
 
 from rubik_jax import export, inference, parallel
 from rubik_jax.data.cases import Case, Where
-from rubik_jax.data.sources import find_cases, msd
+from rubik_jax.data.preprocess import make_preprocessing
+from rubik_jax.data.sources import Listing, find_cases, msd
 from rubik_jax.errors import UserError
+from rubik_jax.modes import cohort
 from rubik_jax.modes.evaluating import sliding
 from rubik_jax.modes.opening import build_task
-from rubik_jax.predict import predict_classes, predict_masks
+from rubik_jax.predict import PREDICTIONS, predict_classes, predict_masks
 from rubik_jax.report.progress import say, track
 
-NUMBERED = "**/*_{:04d}.*"
+NUMBERED = "**/*_{:04d}.*"  # as nnU-Net names a modality's file
 
 
 def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None:
@@ -42,35 +44,38 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
     channels = source.description["channels"]
     answers = source.description["classes" if config.task == "classify" else "values"]
     task = build_task(config, channels, answers)
-    cases = [
-        case
-        for case in _scans(config, scans, channels)
-        if not case.images[0].resolve().is_relative_to(output.resolve())
-    ]
+    listing = _scans(config, scans, channels)
+    skipped = dict(listing.skipped)
+    cases = [case for case in listing.cases if not _lies_in(output, case)]
     if not cases:
         raise UserError(f"--input={scans} holds nothing but what --output={output} does")
     forward = parallel.mapped_response(task.respond, source.variables)
     shared = {
         **sliding(task.window, config)._asdict(),
         "output": output,
-        "intensity": config.data.intensity.to_dict(),
+        "how": make_preprocessing(**source.description["preprocessing"]),
+        "on_bad": config.data.on_bad,
         "progress": partial(track, what="predicting"),
     }
     if config.task == "classify":
-        written = predict_classes(cases, forward, classes=tuple(task.about["classes"]), **shared)
-        say(f"{len(cases)} cases in {written}")
-        return
-    predict_masks(
-        cases,
-        forward,
-        values=tuple(task.about["values"]),
-        probabilities=config.inference.probabilities,
-        **shared,
-    )
-    say(f"{len(cases)} masks in {output}")
+        classes = tuple(task.about["classes"])
+        predicted = predict_classes(cases, forward, classes=classes, **shared)
+        say(f"{len(predicted.done)} cases in {output / PREDICTIONS}")
+    else:
+        predicted = predict_masks(
+            cases,
+            forward,
+            values=tuple(task.about["values"]),
+            probabilities=config.inference.probabilities,
+            **shared,
+        )
+        say(f"{len(predicted.done)} masks in {output}")
+    skipped |= predicted.skipped
+    cohort.write_skipped(output, skipped)
+    cohort.say_skipped(skipped)
 
 
-def _scans(config: ConfigDict, scans: Path, channels: int) -> list[Case]:
+def _scans(config: ConfigDict, scans: Path, channels: int) -> Listing:
     """The cases in a file or folder; UserError where they haven't as many modalities as the run.
 
     A Decathlon's or nnU-Net's folder is looked at where its images are: a file for each modality
@@ -78,7 +83,7 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> list[Case]:
     """
     options = config.data
     source, modalities, masks, whole = "folder", tuple(options.modalities), "", False
-    if options.source == "medmnist3d" or (options.source == "brats" and scans.is_dir()):
+    if options.source in ("medmnist3d", "tfds") or (options.source == "brats" and scans.is_dir()):
         source = options.source
     elif options.source == "folder":
         # New scans have no masks as a rule; those that lie there are no scans.
@@ -93,15 +98,22 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> list[Case]:
             numbers = msd.numbers(Where(options.path, modalities=modalities))
         modalities = tuple(NUMBERED.format(n) for n in numbers) if split else ()
         whole = channels > 1 and not split
-    cases = find_cases(source, Where(scans, modalities=modalities, masks=masks)).cases
+    where = Where(scans, name=options.name, modalities=modalities, masks=masks)
+    listing = find_cases(source, where, missing=options.missing)
     if whole:
-        return [case._replace(channels=channels) for case in cases]
-    if len(cases[0].images) != channels:
+        return listing._replace(cases=[c._replace(channels=channels) for c in listing.cases])
+    first = listing.cases[0]
+    if (first.channels or len(first.images)) != channels:
         raise UserError(
-            f"{scans} has {len(cases[0].images)} modalities, the run was trained on {channels}; "
+            f"{scans} has {len(first.images)} modalities, the run was trained on {channels}; "
             "expected as many, by config.data.modalities"
         )
-    return cases
+    return listing
+
+
+def _lies_in(folder: Path, case: Case) -> bool:
+    """Whether a case is an answer of an earlier call."""
+    return any(p and p.resolve().is_relative_to(folder.resolve()) for p in case.images)
 
 
 def _holds(folder: Path, pattern: str) -> bool:

@@ -1,6 +1,6 @@
 """Which cases a run trains on and is tested on, and what its weights have seen before."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -17,10 +17,13 @@ def split_of(run_dir: Path) -> Split:
     return Split(**{k: tuple(v) for k, v in workdir.read(run_dir / workdir.SPLIT).items()})
 
 
-def keep_split(config: ConfigDict, folder: Path, cases: Sequence[Case]) -> Split:
+def keep_split(
+    config: ConfigDict, folder: Path, cases: Sequence[Case], absent: Collection[str]
+) -> Split:
     """The split of a run that goes on; UserError where cases have come since it began."""
+    del absent  # it knows its own
     parts = split_of(folder)
-    known = {name for part in parts for name in part}
+    known = {name for part in parts for name in part} | skipped_by(folder).keys()
     new = [case.name for case in cases if case.name not in known]
     whole = config.task == "pretrain" or config.data.labelled == "all"
     if new and whole:
@@ -31,15 +34,26 @@ def keep_split(config: ConfigDict, folder: Path, cases: Sequence[Case]) -> Split
     return parts
 
 
-def draw_split(config: ConfigDict, cases: Sequence[Case]) -> Split:
-    """The split of a run that begins: that of the run it starts from, else as the config says."""
-    options = config.data.split.to_dict()
+def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str]) -> Split:
+    """The split of a run that begins: that of the run it starts from, else as the config says.
+
+    Args:
+        config: the run's.
+        cases: that can be used, as far as is known.
+        absent: names of those that can't, which a file may list nevertheless.
+
+    Raises:
+        UserError: no split comes of it.
+    """
+    options = config.data.split.to_dict() | {"absent": absent}
     if config.task == "pretrain":
         return make_split(cases, **options)
     seen, like = options.pop("seen"), options.pop("run") or config.init_from
     parts = None
     if like and not (options["folds"] or options["file"]):
-        parts = inherit(cases, split_of(Path(like).expanduser()))
+        like = Path(like).expanduser()
+        before, skipped = split_of(like), skipped_by(like)
+        parts = inherit([case for case in cases if case.name not in skipped], before)
         if parts:
             say(f"the split is that of {like}, whatever config.data.split says")
     parts = parts or make_split(cases, **options)
@@ -53,6 +67,11 @@ def draw_split(config: ConfigDict, cases: Sequence[Case]) -> Split:
         raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
     targets = {case.name: case.target for case in cases} if config.task == "classify" else None
     return limit(parts, config.data.labelled, options["seed"], targets)
+
+
+def skipped_by(run_dir: Path) -> dict[str, str]:
+    """Case → why it can't be used, of those that a run has left out."""
+    return checkpoints.describe(checkpoints.find(run_dir)).get("skipped", {})
 
 
 def seen_by(run_dir: Path) -> dict[str, str]:

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from rubik_jax import __version__, checkpoints, export, parallel, workdir
 from rubik_jax.data import loader
+from rubik_jax.data.preprocess import to_json
 from rubik_jax.errors import UserError
+from rubik_jax.modes import cohort
 from rubik_jax.modes.evaluating import report
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import draw_split, keep_split, seen_after
@@ -23,7 +25,6 @@ from rubik_jax.step import initialise
 from rubik_jax.tasks.segment import decoder_sizes
 from rubik_jax.train import Data, Pace, fit, rehearse
 from rubik_jax.transfer import table, transfer
-from rubik_jax.types import Task
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
 
@@ -51,8 +52,9 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     pace.check()
     # A run that has begun keeps its split, and finds its weights in its own checkpoints.
     begun = workdir.begun(folder)
+    before = checkpoints.describe(checkpoints.find(folder, "latest")) if begun else {}
     divide = partial(keep_split, config, folder) if begun else partial(draw_split, config)
-    run = open_run(config, divide)
+    run = open_run(config, divide, before)
     data = _data(run, config)
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
     if config.task == "segment":
@@ -61,16 +63,16 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
         said = ", ".join(f"{head} {estimate.number(size)}" for head, size in sizes.items())
         say(f"new parameters of a decoder: {said.strip()}; here {config.model.head}")
     if begun:
-        before = checkpoints.describe(checkpoints.find(folder, "latest"))
         initial, origin, seen = None, before.get("transfer", ""), before["seen"]
     else:
-        initial, origin = _begin(config, run.task)
+        initial, origin = _begin(config, run)
         seen = seen_after(config, run.cases, run.split)
     if dry_run:
         rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, initial=initial)
         say("this was a dry run: nothing was trained")
         return
     workdir.begin(folder, resolved, run.split._asdict())
+    cohort.write_skipped(folder, run.skipped)
     fit(
         run.task,
         optimiser,
@@ -80,7 +82,9 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
             "command": command,
             "config": resolved,
             "split": run.split._asdict(),
-            "versions": _versions(),
+            "versions": versions(),
+            "preprocessing": to_json(run.how),
+            "skipped": dict(run.skipped),
             "channels": run.task.channels,
             "seen": seen,
             **({"transfer": origin} if origin else {}),
@@ -91,9 +95,10 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
         initial=initial,
     )
     report(folder, config, run)
+    cohort.say_skipped(run.skipped)
 
 
-def _begin(config: ConfigDict, task: Task) -> tuple[PyTree | None, str]:
+def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, str]:
     """The variables that a run begins with, and the table of where they come from.
 
     Both are empty for a run from scratch, which makes its own from the seed.
@@ -114,26 +119,33 @@ def _begin(config: ConfigDict, task: Task) -> tuple[PyTree | None, str]:
     source = export.load_source(
         Path(config.init_from).expanduser(), kind="latest" if kind == "latest" else None
     )
-    theirs = source.description["config"]["model"]["encoder"]
-    ours = json.loads(config.model.encoder.to_json())
-    # What leaves no trace in the weights' names and shapes.
-    before = source.description["config"]
-    now = json.loads(config.to_json())
-    for part, knob, default in (
-        ("model", "scaling", "cube"),  # as the cubes of a pre-training are
-        ("data", "intensity", None),
-        ("data", "modalities", None),
-    ):
-        ours[knob], theirs[knob] = now[part][knob], before[part].get(knob, default)
-    for knob in ("strides", "dtype", "scaling", "intensity", "modalities"):
-        if ours[knob] != theirs[knob]:
-            say(f"note: {knob} is {ours[knob]} here, {theirs[knob]} in {config.init_from}")
+    _note_differences(config, run, source.description)
     loaded, rows = transfer(
-        initialise(task, config.seed), source.variables, parts=("encoder",), **options
+        initialise(run.task, config.seed), source.variables, parts=("encoder",), **options
     )
     origin = f"weights of {source.checkpoint}:\n{table(rows)}"
     say(origin)
     return loaded, origin
+
+
+def _note_differences(config: ConfigDict, run: Run, before: dict[str, Any]) -> None:
+    """Says what leaves no trace in the weights' names and shapes, and yet changes what they see."""
+
+    def seen(config: dict[str, Any], preprocessing: dict[str, Any]) -> dict[str, Any]:
+        encoder = config["model"]["encoder"]
+        return {
+            "strides": encoder["strides"],
+            "dtype": encoder["dtype"],
+            "scaling": config["model"].get("scaling", "cube"),  # as a pre-training does
+            "modalities": config["data"]["modalities"],
+            **preprocessing,
+        }
+
+    here = seen(json.loads(config.to_json()), to_json(run.how))
+    there = seen(before["config"], before.get("preprocessing", {}))
+    for name in here.keys() & there.keys():
+        if here[name] != there[name]:
+            say(f"note: {name} is {here[name]} here, {there[name]} in {config.init_from}")
 
 
 def _data(run: Run, config: ConfigDict) -> Data:
@@ -156,6 +168,7 @@ def _data(run: Run, config: ConfigDict) -> Data:
     )
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, Any]:
+    """Of what a run was made with."""
     found = {name: metadata.version(name) for name in PACKAGES}
     return {"rubik_jax": __version__, "python": platform.python_version(), **found}

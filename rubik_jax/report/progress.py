@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 
+SILENCE = 10  # seconds without a line, where there's no terminal
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -61,11 +63,18 @@ def clock(seconds: float) -> str:
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Hands the items on as they come in, showing how many of `total` have."""
-    with Progress(console=console, disable=not console.is_terminal) as bar:
+    """Hands the items on as they come in, showing how many of `total` have, and the time left."""
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    begun = said = time.monotonic()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
-        for item in items:
+        for done, item in enumerate(items, 1):
             bar.advance(task)
+            now = time.monotonic()
+            if not console.is_terminal and now - said > SILENCE and done < total:
+                rate, said = done / (now - begun), now
+                left = clock((total - done) / rate)
+                say(f"{what}: {done} of {total}, {rate:.3g}/s, ETA {left}")
             yield item
     if not console.is_terminal:
         say(f"{what}: {total} of {total}")

@@ -76,8 +76,8 @@ def test_a_folder_is_prepared_and_read_back(tmp_path, stored, kept):
     config = folder_of_volumes(tmp_path / "scans", stored)
     prepare(tmp_path, **config)
     where = Where(config["path"], modalities=config["modalities"], masks=config["masks"])
-    originals = find_cases("folder", where, labels=config["labels"])
-    records = find_cases("tfds", Where(tmp_path, name="volume_folder/own:train"))
+    originals = find_cases("folder", where, labels=config["labels"]).cases
+    records = find_cases("tfds", Where(tmp_path, name="volume_folder/own:train")).cases
     assert len(records) == 3
     for original, record in zip(originals, records, strict=True):
         assert same(original, record).dtype == kept
@@ -101,8 +101,8 @@ def test_brats_is_prepared_from_the_folders_of_its_organisers(tmp_path):
     with pytest.raises(UserError, match="is named as BraTS names them"):
         find_cases("tfds", Where(tmp_path, name="brats_2018"))
     write_brats(manual / "MICCAI_BraTS_2018_Data_Training", cases=3, size=(9, 8, 7))
-    records = find_cases("tfds", Where(tmp_path, name="brats_2018"))
-    for original, record in zip(find_cases("brats", Where(manual)), records, strict=True):
+    records = find_cases("tfds", Where(tmp_path, name="brats_2018")).cases
+    for original, record in zip(find_cases("brats", Where(manual)).cases, records, strict=True):
         assert same(original, record).dtype == np.int16
     assert [case.target for case in records] == ["HGG", "LGG", "HGG"]
     info = brats_2018.Builder(data_dir=tmp_path).info
@@ -139,8 +139,8 @@ def test_med_mnist3d_is_downloaded_checked_and_read_back(tmp_path, zenodo, monke
         find_cases("tfds", where)
     found = hashlib.md5(file.read_bytes()).hexdigest()
     monkeypatch.setitem(med_mnist3d.MD5, ("fracture", 28), found)
-    records = find_cases("tfds", where)
-    for original, record in zip(find_cases("medmnist3d", Where(file)), records, strict=True):
+    records = find_cases("tfds", where).cases
+    for original, record in zip(find_cases("medmnist3d", Where(file)).cases, records, strict=True):
         names = med_mnist3d.CLASSES["fracture"]
         scan = same(original._replace(target=names[int(original.target)]), record)
         assert (scan.dtype, record.part) == (np.uint8, original.part)
@@ -166,9 +166,9 @@ def test_the_real_adrenal_cubes_have_the_sums_that_are_noted(tmp_path, side):
         manual = tmp_path / "downloads" / "manual"
         manual.mkdir(parents=True)
         shutil.copy(file, manual)
-        records = find_cases("tfds", Where(tmp_path, name="med_mnist3d/adrenal_28"))
+        records = find_cases("tfds", Where(tmp_path, name="med_mnist3d/adrenal_28")).cases
         assert len(records) == 1188 + 98 + 298
-        same_as = {case.name: case for case in find_cases("medmnist3d", Where(file))}
+        same_as = {case.name: case for case in find_cases("medmnist3d", Where(file)).cases}
         for record in records[::100]:
             names = med_mnist3d.CLASSES["adrenal"]
             original = same_as[record.name]

@@ -5,11 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rubik_jax.data import store
+from rubik_jax.data import entries
 from rubik_jax.data.cases import Where
 from rubik_jax.data.sources import find_cases
 from rubik_jax.errors import UserError
 from tests.cohorts import CAUSES, write_brats, write_haemorrhage
+from tests.preprocessing import scaled
 
 
 def brats(path, *modalities, **options):
@@ -27,9 +28,7 @@ def test_brats_is_listed_and_prepared(tmp_path, naming, name, grades, values):
     found = brats(write_brats(tmp_path / "cohort", cases=3, naming=naming))
     assert found[0].name == name
     assert [case.target for case in found] == grades
-    prepared = store.build(
-        found, tmp_path / "store", intensity={"kind": "percentile", "low": 0.5, "high": 99.5}
-    )
+    prepared = entries.build(found, tmp_path / "store", how=scaled(0.5, 99.5, "percentile")).store
     assert prepared.shapes == ((24, 28, 20, 4),) * 3 and prepared.values == values
     t1, t1gd, t2, flair = np.moveaxis(np.array(prepared[0], np.float32), -1, 0)
     tumour = np.array(prepared.label(0))
@@ -96,9 +95,7 @@ def test_the_haemorrhage_cohort_is_listed_and_prepared(tmp_path):
     found = find_cases("folder", Where(root, modalities=("*.nii.gz",)), labels="causes.csv").cases
     assert [case.target for case in found] == [*CAUSES, *CAUSES]
     assert Counter(case.target for case in found) == dict.fromkeys(CAUSES, 2)
-    prepared = store.build(
-        found, tmp_path / "store", intensity={"kind": "window", "low": 0.0, "high": 80.0}
-    )
+    prepared = entries.build(found, tmp_path / "store", how=scaled(0, 80)).store
     assert set(prepared.shapes) == {(36, 42, 14, 1)}
     assert prepared.values == () and prepared.places(0).shape == (0, 3)
     # Air is 0, bone is 1, and brain and blood, which the window is for, lie apart in between.

@@ -5,11 +5,12 @@ import pickle
 import numpy as np
 import pytest
 
-from rubik_jax.data import npz, store, volumes
+from rubik_jax.data import entries, npz, volumes
 from rubik_jax.data.cases import Where
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import make_split
 from rubik_jax.errors import UserError
+from tests.preprocessing import scaled
 
 COUNTS = {"train": 5, "val": 2, "test": 3}
 
@@ -54,25 +55,25 @@ def test_the_store_reads_each_array_once(tmp_path, arrays, monkeypatch):
     cases, reads = listed(saved(tmp_path / "x.npz", arrays)), []
     load = npz.load
     monkeypatch.setattr(npz, "load", lambda *which: reads.append(which[1]) or load(*which))
-    knobs = {"intensity": {"kind": "window", "low": 0.0, "high": 255.0}, "workers": 3}
-    built = store.build(cases, tmp_path / "store", **knobs)
+    knobs = {"how": scaled(0, 255), "workers": 3}
+    built = entries.build(cases, tmp_path / "store", **knobs).store
     assert sorted(reads) == ["test_images", "train_images", "val_images"]
     for i, case in enumerate(cases):
         array, row = case.row
         np.testing.assert_allclose(built[i][..., 0], arrays[array][row] / 255, atol=1e-3)
-    assert store.build(cases, tmp_path / "store", **knobs) == built and len(reads) == 3
+    assert entries.build(cases, tmp_path / "store", **knobs).store == built and len(reads) == 3
     moved = [cases[0]._replace(row=("test_images", 1)), *cases[1:]]
-    assert store.build(moved, tmp_path / "store", **knobs).keys[0] != built.keys[0]
+    assert entries.build(moved, tmp_path / "store", **knobs).store.keys[0] != built.keys[0]
     arrays["test_images"][0] += 1
     saved(tmp_path / "x.npz", arrays)
-    assert not set(store.build(cases, tmp_path / "store", **knobs).keys) & set(built.keys)
+    assert not set(entries.build(cases, tmp_path / "store", **knobs).store.keys) & set(built.keys)
 
 
 def test_a_constant_row_is_named(tmp_path, arrays):
     arrays["test_images"][1] = 7
     cases = listed(saved(tmp_path / "x.npz", arrays))
     with pytest.raises(UserError, match=r"row 1 of test_images in .*x\.npz is constant: .* 7"):
-        store.build(cases, tmp_path / "s", intensity={"kind": "window", "low": 0.0, "high": 9.0})
+        entries.build(cases, tmp_path / "s", how=scaled(0, 9))
 
 
 class Bomb:

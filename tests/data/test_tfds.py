@@ -54,7 +54,7 @@ def prepare(root, features, make, splits=SPLITS, form="array_record", **options)
 
 
 def listed(root, name="toy"):
-    return find_cases("tfds", Where(root, name=name))
+    return find_cases("tfds", Where(root, name=name)).cases
 
 
 def tensor(shape, dtype=np.int16, encoding="zlib"):
@@ -339,7 +339,7 @@ from pathlib import Path
 from rubik_jax.data import sources
 from rubik_jax.data.cases import Where
 assert "tensorflow_datasets" not in sys.modules
-case = sources.find_cases("tfds", Where(Path({str(toy)!r}), name="toy:test"))[0]
+case = sources.find_cases("tfds", Where(Path({str(toy)!r}), name="toy:test")).cases[0]
 from rubik_jax.data.formats.records import open_record
 open_record(case.images[0], case.row, False).voxels()
 assert not sys.modules.keys() & {{"tensorflow", "jax", "torch"}}

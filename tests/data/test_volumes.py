@@ -5,9 +5,6 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from rubik_jax.data import volumes
 from rubik_jax.errors import UserError
@@ -171,39 +168,3 @@ def test_masks_hold_labels_on_the_grid_of_the_image(nifti):
     ):
         with pytest.raises(UserError, match=said):
             volumes.read_mask(nifti("m.nii.gz", array), image)
-
-
-@given(
-    hnp.arrays(np.float32, (3, 3, 3, 2), elements=st.floats(-1e6, 1e6, width=32)),
-    st.sampled_from(
-        [("percentile", 1.0, 99.0), ("percentile", 0.0, 100.0), ("window", -100.0, 240.0)]
-    ),
-)
-def test_scaled_intensities_lie_in_the_unit_interval_and_keep_their_order(array, how):
-    scaled = volumes.scale(array, *how)
-    assert scaled.dtype == np.float32
-    assert scaled.min() >= 0 and scaled.max() <= 1
-    for channel in range(2):
-        rank = np.argsort(array[..., channel], axis=None)
-        assert (np.diff(scaled[..., channel].ravel()[rank]) >= 0).all()
-
-
-def test_percentiles_do_not_see_the_zeroed_background():
-    brain = np.random.default_rng(0).uniform(50, 150, (10, 10, 10, 1)).astype(np.float32)
-    within = volumes.scale(brain, "percentile", 5.0, 95.0)
-    surrounded = volumes.scale(np.pad(brain, [(10, 10)] * 3 + [(0, 0)]), "percentile", 5.0, 95.0)
-    np.testing.assert_allclose(surrounded[10:20, 10:20, 10:20], within, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        ("z-score", 0.0, 1.0),
-        ("window", 5.0, 5.0),
-        ("percentile", 99.0, 1.0),
-        ("percentile", 0.0, 101.0),
-    ],
-)
-def test_refuses_unusable_intensity_knobs(how):
-    with pytest.raises(UserError, match=r"config\.data\.intensity"):
-        volumes.scale(np.ones((2, 2, 2, 1)), *how)

@@ -32,7 +32,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        cases = find_cases("brats", Where(Path(dl_manager.manual_dir)))
+        cases = find_cases("brats", Where(Path(dl_manager.manual_dir))).cases
         return {"train": self._generate_examples(cases)}
 
     def _generate_examples(self, cases: Sequence[Case]):

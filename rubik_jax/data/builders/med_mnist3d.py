@@ -97,7 +97,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{expected}; delete it, and it is downloaded anew"
             )
         parts: dict[str, list[Case]] = {}
-        for case in find_cases("medmnist3d", Where(file)):
+        for case in find_cases("medmnist3d", Where(file)).cases:
             parts.setdefault(case.part, []).append(case)
         return {part: self._generate_examples(cases) for part, cases in parts.items()}
 

@@ -78,7 +78,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if not isinstance(config, Volumes):
             raise UserError("volume_folder is made from a folder: expected config=Volumes(...)")
         where = Where(config.path, modalities=tuple(config.modalities), masks=config.masks)
-        return find_cases(config.source, where, labels=config.labels)
+        return find_cases(config.source, where, labels=config.labels).cases
 
 
 def _least(cases: Sequence[Case]) -> str:

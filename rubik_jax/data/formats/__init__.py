@@ -13,6 +13,8 @@ from rubik_jax.data.formats.scan import SUFFIXES, Scan
 from rubik_jax.data.formats.signatures import kind_of, slices_in
 from rubik_jax.errors import UserError
 
+RECORDS = "dataset_info.json"  # of a data set of TensorFlow Datasets
+
 __all__ = ["SUFFIXES", "Scan", "files", "find", "open_scan"]
 
 
@@ -29,10 +31,9 @@ def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = Fa
         UserError: it cannot be read, in a sentence that names the file; the scan's `voxels` raises
             it for what the header does not show.
     """
-    del mask
     path, kind = _file_and_kind(path)
     with _told(path, f"cannot be read as {kind}"):
-        scan = _open(path, kind, row)
+        scan = _open(path, kind, row, mask)
 
     def voxels() -> np.ndarray:
         with _told(path, "is damaged or cut short"):
@@ -77,8 +78,8 @@ def find(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _open(path: Path, kind: str, row: tuple[str, int] | None) -> Scan:
-    # SimpleITK takes longer to import than all else; most cohorts do without it.
+def _open(path: Path, kind: str, row: tuple[str, int] | None, mask: bool) -> Scan:
+    # SimpleITK and TensorFlow Datasets take seconds to import; most cohorts do without them.
     match kind:
         case "NIfTI":
             return nifti.open_scan(path)
@@ -90,6 +91,10 @@ def _open(path: Path, kind: str, row: tuple[str, int] | None) -> Scan:
             from rubik_jax.data.formats import dicom
 
             return dicom.open_scan(path)
+        case "records":
+            from rubik_jax.data.formats import records
+
+            return records.open_record(path, row, mask)
         case "NumPy archive":
             return arrays.open_npz(path, row)
         case _:
@@ -101,6 +106,8 @@ def _file_and_kind(path: Path) -> tuple[Path, str]:
     with _told(path, "cannot be read"):
         header = path.with_name(path.name.replace(".img", ".hdr"))
         path = header if header.is_file() else path
+        if path.name == RECORDS:
+            return path, "records"
         return path, "DICOM" if path.is_dir() else kind_of(path)
 
 

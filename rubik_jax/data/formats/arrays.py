@@ -15,8 +15,17 @@ _GEOMETRY = ("affine", "spacing")
 
 
 def open_npy(path: Path) -> Scan:
-    """An array [x, y, z] or [x, y, z, c]; such a file knows no affine, so its voxels are 1 mm."""
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    """An array [x, y, z] or [x, y, z, c]; such a file knows no affine, so its voxels are 1 mm.
+
+    Raises:
+        UserError: it is shorter than its header says.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "mmap" not in str(error):
+            raise
+        raise UserError(f"{path} is cut short: its header promises more than is there") from error
     read = functools.partial(np.load, path, allow_pickle=False)
     return _scan(path, array.shape, array.dtype, np.eye(4), read)
 

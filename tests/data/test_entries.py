@@ -7,11 +7,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rubik_jax.data import store, volumes
+from rubik_jax.data import entries, volumes
 from rubik_jax.data.cases import Case
+from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
+from tests.preprocessing import scaled
 
-WINDOW = {"kind": "window", "low": 0.0, "high": 100.0}
+WINDOW = scaled(0, 100)
+
+
+def build(cases, root, how=WINDOW, **options) -> Store:
+    return entries.build(cases, root, how=how, **options).store
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def cohort(nifti):
 
 
 def test_entries_hold_the_scaled_volume_mask_and_affine(cohort, tmp_path):
-    built = store.build(cohort, tmp_path / "store", intensity=WINDOW, workers=2)
+    built = build(cohort, tmp_path / "store", workers=2)
     assert built.names == ("a", "b") and built.shapes == ((6, 7, 8, 2), (9, 5, 4, 2))
     for i, case in enumerate(cohort):
         read = volumes.read(case.images, channels=case.channels)
@@ -41,7 +47,7 @@ def test_what_is_noted_of_masks_is_of_the_stored_ones(cohort, tmp_path, nifti):
     labels[1:3], labels[4, 4, 4] = 2, 4
     cohort.append(Case("c", cohort[0].images, nifti("c_mask.nii.gz", labels, dtype=np.uint8)))
     for _ in range(2):  # built, then opened
-        built = store.build(cohort, tmp_path / "store", intensity=WINDOW)
+        built = build(cohort, tmp_path / "store")
         assert built.values == (0, 1, 2, 4) and built.only(["b", "c"]).values == (0, 2, 4)
         assert built.only(["b"]).values == () and built.places(1).shape == (0, 3)
         assert built.entries[2]["labels"] == {"0": 223, "2": 112, "4": 1}
@@ -58,24 +64,24 @@ def _ages(root):
 
 def test_builds_once_and_resumes_where_it_stopped(cohort, tmp_path):
     root = tmp_path / "store"
-    first = store.build(cohort, root, intensity=WINDOW)
+    first = build(cohort, root)
     ages = _ages(root)
-    assert store.build(cohort, root, intensity=WINDOW) == first
+    assert build(cohort, root) == first
     assert _ages(root) == ages
     committed = root / f"a-{first.keys[0]}.json"
     committed.unlink()  # as if killed after the arrays, before the commit
-    assert store.build(cohort, root, intensity=WINDOW) == first
+    assert build(cohort, root) == first
     changed = {name for name, age in _ages(root).items() if age != ages[name]}
     assert changed == {name for name in ages if name.startswith("a-")}
 
 
 def test_a_changed_file_or_knob_is_never_served_stale(cohort, tmp_path, nifti):
     def keys():
-        return store.build(cohort, tmp_path / "store", intensity=intensity).keys
+        return build(cohort, tmp_path / "store", how=how).keys
 
-    intensity = WINDOW
+    how = WINDOW
     seen = [keys()]
-    intensity = WINDOW | {"high": 90.0}
+    how = scaled(0, 90)
     seen.append(keys())
     os.utime(cohort[0].label, ns=(0, 1))
     seen.append(keys())
@@ -85,7 +91,7 @@ def test_a_changed_file_or_knob_is_never_served_stale(cohort, tmp_path, nifti):
     cohort[0] = cohort[0]._replace(images=cohort[0].images[::-1])
     seen.append(keys())
     assert len(set(seen)) == 5
-    newest = store.build(cohort, tmp_path / "store", intensity=intensity)
+    newest = build(cohort, tmp_path / "store", how=how)
     read = volumes.read(cohort[1].images, channels=2)
     np.testing.assert_allclose(newest[1], np.clip(read.array / 90, 0, 1), atol=1e-3)
 
@@ -99,17 +105,14 @@ def test_a_changed_image_beside_its_header_is_never_served_stale(tmp_path):
         if round_ == 1:  # the header stays as it was
             (tmp_path / "new.hdr").replace(tmp_path / "scan.hdr")
         cases = [Case("scan", (tmp_path / "scan.hdr",))]
-        built = store.build(cases, tmp_path / "store", intensity=WINDOW)
+        built = build(cases, tmp_path / "store")
         np.testing.assert_allclose(built.volume(0)[..., 0], array / 100, atol=1e-3)
 
 
 def test_several_may_build_at_once(cohort, tmp_path):
     many = [Case(f"{case.name}{i}", *case[1:]) for i in range(8) for case in cohort]
     with ThreadPoolExecutor(4) as pool:
-        jobs = [
-            pool.submit(store.build, many, tmp_path / "store", intensity=WINDOW, workers=2)
-            for _ in range(4)
-        ]
+        jobs = [pool.submit(build, many, tmp_path / "store", workers=2) for _ in range(4)]
         assert len({job.result().keys for job in jobs}) == 1
     assert not list((tmp_path / "store").glob("*.tmp"))
 
@@ -118,11 +121,11 @@ def test_progress_sees_every_case(cohort, tmp_path):
     seen = []
 
     def progress(done, total):
-        for entry in done:
+        for entry, reason in done:
             seen.append((entry["name"], total))
-            yield entry
+            yield entry, reason
 
-    store.build(cohort, tmp_path / "store", intensity=WINDOW, progress=progress)
+    build(cohort, tmp_path / "store", progress=progress)
     assert seen == [("a", 2), ("b", 2)]
 
 
@@ -131,26 +134,24 @@ def test_the_first_bad_case_in_order_is_named_and_leaves_nothing(cohort, tmp_pat
         Case("c", (nifti("c1.nii.gz"), nifti("c2.nii.gz", (6, 7, 9)))),
         Case("d", (tmp_path / "absent.nii.gz",) * 2),
     ]
-    for cases, said in ((bad, "c2.nii.gz is 6x7x9"), (bad[::-1], "absent.nii.gz cannot be read")):
+    for cases, said in ((bad, "c2.nii.gz is 6x7x9"), (bad[::-1], "absent.nii.gz does not exist")):
         with pytest.raises(UserError, match=said):
-            store.build([cohort[0], *cases], tmp_path / "store", intensity=WINDOW, workers=3)
+            build([cohort[0], *cases], tmp_path / "store", workers=3)
     assert {path.name[0] for path in (tmp_path / "store").iterdir()} == {"a"}
 
 
 def test_refusals(cohort, tmp_path, nifti):
-    def build(cases, root=tmp_path / "store", **knobs):
-        store.build(cases, root, intensity=WINDOW | knobs)
-
+    root = tmp_path / "store"
     with pytest.raises(UserError, match=r"mask\.nii\.gz is 6x7x8 voxels"):
-        build([Case("e", (nifti("e.nii.gz", (5, 5, 5)),), cohort[0].label)])
+        build([Case("e", (nifti("e.nii.gz", (5, 5, 5)),), cohort[0].label)], root)
     with pytest.raises(UserError, match="case 'e' has 1 modalities, case 'a' has 2"):
-        build([*cohort, Case("e", (nifti("e.nii.gz"),))])
-    with pytest.raises(UserError, match="nothing is left of case 'a'"):
-        build(cohort, low=1000.0, high=2000.0)
+        build([*cohort, Case("e", (nifti("e.nii.gz"),))], root)
+    with pytest.raises(UserError, match=r"case 'a'.*nothing is left"):
+        build(cohort, root, scaled(1000, 2000))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"the store .* cannot be made"):
-        build(cohort, root=tmp_path / "file" / "store")
-    assert not list((tmp_path / "store").iterdir())
+        build(cohort, tmp_path / "file" / "store")
+    assert not list(root.iterdir())
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkeypatch):
@@ -160,5 +161,5 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkey
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
-        store.build(cohort, tmp_path / "store", intensity=WINDOW)
+        build(cohort, tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())

@@ -1,0 +1,260 @@
+"""Makes the entries of a store: a case is read, described, prepared, and written whole or not."""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import nibabel as nib
+import numpy as np
+
+from rubik_jax.data import facts, foreground, formats, npz, preprocess, statistics, volumes
+from rubik_jax.data.cases import Case
+from rubik_jax.data.preprocess import Prepared, Preprocessing
+from rubik_jax.data.store import Store, stem
+from rubik_jax.errors import UserError
+
+# A part of every key: raise it whenever the same files and knobs would give other voxels.
+FORMAT = 3
+# Seconds after which nobody is still writing a temporary file.
+_ABANDONED = 24 * 3600
+
+Progress = Callable[[Iterable, int], Iterable]
+
+
+class StoreError(UserError):
+    """The store's own folder fails, which is no case's fault."""
+
+
+class Built(NamedTuple):
+    """A store, and the cases that could not be taken into it.
+
+    Attributes:
+        store: the others, in their order.
+        skipped: why not, by the case's name.
+    """
+
+    store: Store
+    skipped: dict[str, str]
+
+
+class Ready(NamedTuple):
+    """A case that was read and prepared.
+
+    Attributes:
+        prepared: what the store keeps of it.
+        facts: what it was as it was read, as `facts.describe` gives it.
+        memory: bytes that it took at once, about.
+    """
+
+    prepared: Prepared
+    facts: dict[str, Any]
+    memory: int
+
+
+def build(
+    cases: Sequence[Case],
+    root: str | Path,
+    *,
+    how: Preprocessing,
+    workers: int = 1,
+    on_bad: str = "fail",
+    progress: Progress | None = None,
+) -> Built:
+    """Prepares the cases that the store does not hold yet, and opens it.
+
+    Interrupted, it goes on where it stopped; several processes may build the same store at once.
+
+    Args:
+        cases: as a source lists them.
+        root: the store's folder, made where it is missing.
+        how: what is done to each volume.
+        workers: threads (reading is decompression, which releases the interpreter).
+        on_bad: "fail", or "skip" to leave out the cases that can't be used.
+        progress: wraps the finished cases, given their number, as they come in.
+
+    Raises:
+        UserError: that of the first case, in their order, that cannot be used, or no case that can
+            be; cases with unequal numbers of modalities; a folder that cannot be written.
+    """
+    check_on_bad(on_bad)
+    refuse_unequal_channels(cases)
+    root = Path(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the store {root} cannot be made: {error.strerror}") from error
+    _clear_abandoned(root)
+
+    def one(case: Case) -> tuple[dict | None, str]:
+        try:
+            return _entry(case, root, how), ""
+        except StoreError:
+            raise
+        except UserError as error:
+            if on_bad == "fail":
+                raise
+            return None, str(error)
+
+    try:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            done = pool.map(one, cases)
+            found = list(progress(done, len(cases)) if progress else done)
+    finally:
+        npz.forget()
+    skipped = {case.name: reason for case, (_, reason) in zip(cases, found, strict=True) if reason}
+    if len(skipped) == len(cases):
+        name, reason = next(iter(skipped.items()))
+        raise UserError(f"none of {len(cases)} cases can be used, the first, {name!r}: {reason}")
+    return Built(Store(root, tuple(entry for entry, _ in found if entry)), skipped)
+
+
+def find(case: Case, root: Path, how: Preprocessing) -> dict | None:
+    """What the store says about the case, or None where it does not hold it.
+
+    Raises:
+        UserError: a file of the case is not there.
+    """
+    entry = {"name": case.name, "key": _key(case, how)}
+    record, array, label = _files(root, entry)
+    if record.exists() and array.exists() and (case.label is None or label.exists()):
+        return json.loads(record.read_text())
+    return None
+
+
+def ready(case: Case, how: Preprocessing) -> Ready:
+    """Reads, describes and prepares a case.
+
+    Raises:
+        UserError: it can't be used.
+    """
+    try:
+        volume = volumes.read(
+            case.images, channels=case.channels, row=case.row, orientation=how.orientation
+        )
+        labels = None
+        if case.label is not None:
+            labels = volumes.read_mask(
+                case.label,
+                volume,
+                row=case.row,
+                orientation=how.orientation,
+                values=case.values,
+            )
+        measured = statistics.measure(volume.array)
+        described = facts.describe(volume, labels, measured=measured)
+        try:
+            prepared = preprocess.prepare(volume, labels, how, measured=measured)
+        except UserError as error:
+            raise UserError(f"case {case.name!r}: {error}") from error
+    except MemoryError as error:
+        raise UserError(
+            f"case {case.name!r} does not fit into memory ({error}): expected smaller volumes, or "
+            "fewer config.data.workers"
+        ) from error
+    held = (volume.array, prepared.array, labels, prepared.labels)
+    memory = volume.array.nbytes + sum(array.nbytes for array in held if array is not None)
+    return Ready(prepared, described, memory)
+
+
+def check_on_bad(on_bad: str) -> None:
+    """Raises UserError where it is neither "fail" nor "skip"."""
+    if on_bad not in ("fail", "skip"):
+        raise UserError(f"config.data.on_bad is {on_bad!r}: expected 'fail' or 'skip'")
+
+
+def refuse_unequal_channels(cases: Sequence[Case]) -> None:
+    """Raises UserError where a case has another number of modalities than the first."""
+    numbers = [case.channels or len(case.images) for case in cases]
+    for case, number in zip(cases, numbers, strict=True):
+        if number != numbers[0]:
+            raise UserError(
+                f"case {case.name!r} has {number} modalities, case {cases[0].name!r} has "
+                f"{numbers[0]}: expected the same number in all"
+            )
+
+
+def _entry(case: Case, root: Path, how: Preprocessing) -> dict:
+    """What the store says about the case, which is prepared unless it is there already."""
+    known = find(case, root, how)
+    if known:
+        return known
+    entry = {"name": case.name, "key": _key(case, how)}
+    record, array_file, label_file = _files(root, entry)
+    prepared, described, _ = ready(case, how)
+    noted = {"labels": {}, "places": []}
+    if prepared.labels is not None:
+        noted = foreground.note(prepared.labels, case.name)
+        _write(label_file, lambda file: np.save(file, prepared.labels))
+    _write(array_file, lambda file: np.save(file, prepared.array))
+    entry |= {
+        "shape": list(prepared.array.shape),
+        "affine": prepared.affine.tolist(),
+        "spacing": nib.affines.voxel_sizes(prepared.affine).tolist(),
+        "images": [None if path is None else str(path) for path in case.images],
+        "row": None if case.row is None else list(case.row),
+        "label": None if case.label is None else str(case.label),
+        **noted,
+        "facts": described,
+        "preprocessing": preprocess.to_json(how),
+        "format": FORMAT,
+    }
+    _write(record, lambda file: file.write(json.dumps(entry).encode()))
+    return entry
+
+
+def _key(case: Case, how: Preprocessing) -> str:
+    """Another key whenever the files, their order, or what is done to them changes."""
+    files = [None if path is None else _identities(path) for path in case.images]
+    label = None if case.label is None else _identities(case.label)
+    said = [FORMAT, case.name, files, label, case.channels, case.row, preprocess.to_json(how)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+
+
+def _identities(path: Path) -> list[tuple[str, int, int]]:
+    """Of the files that a path stands for: a header and its voxels are two, a series is many."""
+    # A folder's own list will do, and does not open every slice.
+    files = [each for each in path.iterdir() if each.is_file()] if path.is_dir() else []
+    return [_identity(each) for each in sorted(files or formats.files(path))]
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    return str(path.resolve()), status.st_size, status.st_mtime_ns
+
+
+def _files(root: Path, entry: dict) -> tuple[Path, Path, Path]:
+    """The record, the volume and the mask of an entry."""
+    record, array, label = (f"{stem(entry)}{end}" for end in (".json", ".npy", ".label.npy"))
+    return root / record, root / array, root / label
+
+
+def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                save(file)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"the store cannot write {path}: {error.strerror or error}") from error
+
+
+def _clear_abandoned(root: Path) -> None:
+    """Removes what a process that was killed left half-written, days ago."""
+    for left in root.glob("*.tmp"):
+        try:
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
+        except FileNotFoundError:  # another process was faster
+            continue

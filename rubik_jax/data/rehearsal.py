@@ -1,0 +1,102 @@
+"""Cases read and prepared, but not kept: what they are, what is wrong, what keeping them takes."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rubik_jax.data import entries, npz
+from rubik_jax.data.cases import Case
+from rubik_jax.data.preprocess import Preprocessing
+from rubik_jax.data.store import DTYPE
+from rubik_jax.errors import UserError
+
+
+class Looked(NamedTuple):
+    """What came of a case.
+
+    Attributes:
+        name: the case's.
+        facts: as `facts.describe` gives them; None where it can't be used.
+        reason: why it can't be.
+        kept: whether the store holds it already, so that nothing was read.
+        size: bytes that it takes in the store, with its mask.
+        memory: bytes that it took at once while it was prepared, about.
+        seconds: that it took.
+    """
+
+    name: str
+    facts: dict[str, Any] | None
+    reason: str = ""
+    kept: bool = False
+    size: int = 0
+    memory: int = 0
+    seconds: float = 0.0
+
+
+def look(
+    cases: Sequence[Case],
+    root: str | Path,
+    *,
+    how: Preprocessing,
+    workers: int = 1,
+    seconds: float | None = None,
+    progress: Callable[[Iterable, int], Iterable] | None = None,
+) -> list[Looked]:
+    """Looks at cases, evenly spread over the cohort, for about so many seconds.
+
+    Args:
+        cases: as a source lists them.
+        root: the store's folder, which nothing is written to.
+        how: what would be done to each volume.
+        workers: threads.
+        seconds: None to look at all, however long that takes.
+        progress: wraps the results, given the number of cases, as they come in.
+
+    Returns:
+        One for each case that was looked at, sorted as the cases are.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+
+    def one(i: int) -> tuple[int, Looked] | None:
+        late = end is not None and time.monotonic() > end
+        return None if late else (i, _look(cases[i], Path(root), how))
+
+    try:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            done = pool.map(one, _spread(len(cases)))
+            found = list(progress(done, len(cases)) if progress else done)
+    finally:
+        npz.forget()
+    return [looked for _, looked in sorted(filter(None, found), key=lambda each: each[0])]
+
+
+def _look(case: Case, root: Path, how: Preprocessing) -> Looked:
+    begun = time.monotonic()
+    try:
+        entry = entries.find(case, root, how)
+        if entry:
+            return Looked(case.name, entry["facts"], kept=True, size=_size(entry))
+        ready = entries.ready(case, how)
+    except UserError as error:
+        return Looked(case.name, None, str(error))
+    prepared = ready.prepared
+    size = prepared.array.nbytes + (0 if prepared.labels is None else prepared.labels.nbytes)
+    seconds = time.monotonic() - begun
+    return Looked(case.name, ready.facts, size=size, memory=ready.memory, seconds=seconds)
+
+
+def _size(entry: dict[str, Any]) -> int:
+    voxels = int(np.prod(entry["shape"][:3]))
+    mask = 0 if entry["label"] is None else voxels * np.dtype(np.int16).itemsize
+    return voxels * entry["shape"][3] * np.dtype(DTYPE).itemsize + mask
+
+
+def _spread(count: int) -> list[int]:
+    """The numbers below count, so ordered that the first few lie evenly among all."""
+    bits = max(1, (count - 1).bit_length())
+    turned = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits))
+    return [i for i in turned if i < count]

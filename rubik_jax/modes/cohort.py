@@ -1,0 +1,124 @@
+"""The cohort of a config: its cases, what is done to their volumes, the store that holds them."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from rubik_jax import workdir
+from rubik_jax.data import entries, loader, spacing
+from rubik_jax.data.cases import Case, Where
+from rubik_jax.data.entries import Built
+from rubik_jax.data.preprocess import Preprocessing, make_preprocessing
+from rubik_jax.data.sources import Listing, find_cases
+from rubik_jax.data.store import Store
+from rubik_jax.errors import UserError
+from rubik_jax.report import tables
+from rubik_jax.report.progress import say, track
+
+MOST_SAID = 10  # skipped cases that are named on the terminal; files name them all
+
+
+def list_cases(config: ConfigDict) -> Listing:
+    """The cases of the config's source, and those that it can't take, with the reason."""
+    options = config.data
+    return find_cases(
+        options.source,
+        Where(
+            options.path,
+            name=options.name,
+            modalities=tuple(options.modalities),
+            masks=options.masks,
+            count=options.count,
+        ),
+        labels=options.labels if config.task == "classify" else "",
+        missing=options.missing,
+    )
+
+
+def preprocessing(
+    config: ConfigDict, cases: Sequence[Case], about: Mapping[str, Any]
+) -> Preprocessing:
+    """What is done to every volume of a run.
+
+    Args:
+        config: the run's.
+        cases: all that the source lists, whatever their part in the split.
+        about: what the run's checkpoints say, where there are any: what was done once is done
+            again, whatever the cases' median spacing is by now.
+
+    Raises:
+        UserError: knobs that can't be used.
+    """
+    if about.get("preprocessing"):
+        return make_preprocessing(**about["preprocessing"])
+    options = config.data
+    kind, wanted = options.resample.kind, tuple(options.resample.spacing)
+    if kind not in ("none", "median", "value"):
+        raise UserError(
+            f"config.data.resample.kind is {kind!r}; expected 'none', 'median' or 'value'"
+        )
+    make = partial(
+        make_preprocessing,
+        orientation=options.orientation,
+        crop=options.crop,
+        intensity=options.intensity.to_dict(),
+    )
+    how = make(spacing=wanted if kind == "value" else None)
+    if kind == "median":
+        found = spacing.median(cases, orientation=how.orientation, workers=options.workers)
+        say(f"median spacing {' x '.join(f'{mm:g}' for mm in found)} mm, which all get")
+        how = make(spacing=found)
+    return how
+
+
+def prepare(cases: Sequence[Case], how: Preprocessing, config: ConfigDict) -> Built:
+    """The store of those cases, prepared as far as they aren't yet."""
+    return entries.build(
+        cases,
+        store_of(config),
+        how=how,
+        workers=config.data.workers,
+        on_bad=config.data.on_bad,
+        progress=partial(track, what="preparing volumes"),
+    )
+
+
+def fitting(
+    store: Store, window: tuple[int, int, int], config: ConfigDict
+) -> tuple[Store, dict[str, str]]:
+    """The cases that the window fits into, and why the others are left out, if they may be.
+
+    Raises:
+        UserError: a case is too small, and neither padding nor leaving it out was asked for.
+    """
+    knob = "config.proxy.cube" if config.task == "pretrain" else "config.window"
+    small = loader.too_small(store.shapes, store.names, window, pad=config.data.pad, knob=knob)
+    if small and config.data.on_bad == "fail":
+        raise UserError(f"{next(iter(small.values()))} ({len(small)} of {len(store)} cases are)")
+    return store.only([name for name in store.names if name not in small]), small
+
+
+def store_of(config: ConfigDict) -> Path:
+    """The folder of the store."""
+    return Path(config.data.store).expanduser()
+
+
+def write_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
+    """Writes the cases that are left out, with the reason of each, where there are any."""
+    if skipped:
+        rows = [{"case": name, "reason": reason} for name, reason in skipped.items()]
+        tables.write(folder / workdir.SKIPPED, rows)
+
+
+def say_skipped(skipped: Mapping[str, str]) -> None:
+    """Names the cases that are left out, with the reason of each."""
+    if not skipped:
+        return
+    say(f"skipped: {len(skipped)} {'case' if len(skipped) == 1 else 'cases'}")
+    for name, reason in list(skipped.items())[:MOST_SAID]:
+        say(f"  {name}: {reason}")
+    if len(skipped) > MOST_SAID:
+        say(f"  and {len(skipped) - MOST_SAID} more")
