@@ -408,9 +408,9 @@ def test_bad_input_gets_one_sentence_and_status_2(tmp_path, capsys, what):
 
 
 INTRODUCTION = """\
-Each was made of a sound folder and given to `--mode=prepare`; training refuses it in the same words. With
-`--config.data.on_bad=skip` cases that can't be used are left out instead, and listed with what is said here. Written by
-`python -m tests.test_bad_input > docs/bad_input.md`.
+Each was made of a sound folder and given to `--mode=prepare`; training refuses it in the same words.
+With `--config.data.on_bad=skip` cases that can't be used are left out instead, and listed with what
+is said here. Written by `python -m tests.test_bad_input > docs/bad_input.md`.
 """
 
 
