@@ -79,7 +79,6 @@ def read(
     for channel, part in enumerate(parts):
         if part:
             array[..., channel] = part.array[..., 0]
-            parts[channel] = None
     return Volume(array, first.affine, scans)
 
 

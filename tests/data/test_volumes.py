@@ -1,10 +1,12 @@
 """The reader's orientation, and everything it must refuse."""
 
 import gzip
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 
 from rubik_jax.data import volumes
 from rubik_jax.errors import UserError
@@ -155,6 +157,67 @@ def test_modalities_share_one_grid(nifti):
         volumes.read((first, nifti("d.nii.gz", (6, 7, 9))))
 
 
+def test_any_orientation_can_be_asked_for(nifti):
+    path = nifti("a.nii.gz", affine=np.diag([-2.0, 3, 4, 1]))
+    ras, psl = volumes.read((path,)), volumes.read((path,), orientation="PSL")
+    assert nib.aff2axcodes(psl.affine) == ("P", "S", "L")
+    np.testing.assert_array_equal(psl.array, ras.array.transpose(1, 2, 0, 3)[::-1, :, ::-1])
+    np.testing.assert_allclose(psl.affine @ (1, 2, 3, 1), ras.affine @ (2, 5, 2, 1))
+    labels = nifti("m.nii.gz", ras.array[..., 0] > 50, ras.affine, np.uint8)
+    mask = volumes.read_mask(labels, psl, orientation="PSL")
+    np.testing.assert_array_equal(mask, psl.array[..., 0] > 50)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [(("u1",), "u1"), (("i2", "i2"), "i2"), (("u1", "i2"), "f4"), (("f8",), "f8")],
+)
+def test_numbers_stay_as_stored_where_all_modalities_agree(nifti, kinds, expected):
+    files = [nifti(f"{i}.nii", dtype=np.dtype(kind)) for i, kind in enumerate(kinds)]
+    read = volumes.read(files)
+    assert read.array.dtype == np.dtype(expected)
+    for channel, file in enumerate(files):
+        np.testing.assert_array_equal(read.array[..., channel], nib.load(file).get_fdata())
+        assert read.scans[channel].dtype == np.dtype(kinds[channel])
+
+
+def test_a_missing_modality_is_a_channel_of_zeros(nifti):
+    file = nifti("a.nii.gz", affine=np.diag([-2.0, 3, 4, 1]))
+    alone, read = volumes.read((file,)), volumes.read((None, file, None))
+    np.testing.assert_array_equal(read.array[..., 1:2], alone.array)
+    assert not read.array[..., ::2].any()
+    assert [scan is None for scan in read.scans] == [True, False, True]
+    np.testing.assert_array_equal(read.affine, alone.affine)
+    labels = nifti("m.nii.gz", alone.array[..., 0] > 50, alone.affine, np.uint8)
+    assert volumes.read_mask(labels, read).shape == (6, 7, 8)
+
+
+def test_modalities_may_lie_in_different_formats_and_turns(nifti, tmp_path):
+    first = nifti("a.nii.gz", affine=np.diag([-2.0, 3, 4, 1]))
+    scan = nib.load(first)
+    image = SimpleITK.GetImageFromArray(scan.get_fdata(dtype=np.float32).T)
+    image.SetSpacing((2, 3, 4))
+    image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
+    SimpleITK.WriteImage(image, tmp_path / "b.nrrd")
+    turned = scan.as_reoriented([(2, 1), (0, -1), (1, 1)])
+    np.savez(tmp_path / "c.npz", image=turned.get_fdata(dtype=np.float32), affine=turned.affine)
+    read = volumes.read((first, tmp_path / "b.nrrd", tmp_path / "c.npz"))
+    assert [scan.kind for scan in read.scans] == ["NIfTI", "NRRD", "NumPy"]
+    for channel in (1, 2):
+        np.testing.assert_array_equal(read.array[..., channel], read.array[..., 0])
+
+
+def test_reading_takes_no_more_memory_than_twice_the_volume(nifti):
+    path = nifti("a.nii.gz", np.random.default_rng(0).integers(0, 99, (64, 64, 64)), dtype=np.int16)
+    volumes.read((path,))
+    for images, most in (((path,), 1.5), ((path,) * 4, 2.1)):
+        tracemalloc.start()
+        array = volumes.read(images).array
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < most * array.nbytes + 2**20
+
+
 def test_masks_hold_labels_on_the_grid_of_the_image(nifti):
     image = volumes.read((nifti("a.nii.gz"),))
     labels = np.arange(6 * 7 * 8).reshape(6, 7, 8) % 3
@@ -165,6 +228,22 @@ def test_masks_hold_labels_on_the_grid_of_the_image(nifti):
         (labels[:5], r"m\.nii\.gz is 5x7x8 voxels, .*a\.nii\.gz is 6x7x8"),
         (labels / 2, "not whole numbers"),
         (labels - 1, "labels from -1 to 1"),
+        (labels * 20000, "labels from 0 to 40000: expected 0 to 32767"),
     ):
         with pytest.raises(UserError, match=said):
             volumes.read_mask(nifti("m.nii.gz", array), image)
+    moved = np.eye(4)
+    moved[0, 3] = 1
+    with pytest.raises(UserError, match="have affines that differ by up to 1 mm"):
+        volumes.read_mask(nifti("m.nii.gz", labels, moved), image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.int32])
+def test_masks_hold_the_labels_that_their_source_declares(nifti, dtype):
+    image = volumes.read((nifti("a.nii.gz"),))
+    labels = np.arange(6 * 7 * 8).reshape(6, 7, 8) % 4 * 3
+    path = nifti("m.nii", labels, dtype=dtype)
+    np.testing.assert_array_equal(volumes.read_mask(path, image, values=(0, 3, 6, 9, 12)), labels)
+    with pytest.raises(UserError, match=r"holds the labels \[6, 9\], .* expected \[0, 1, 3\]"):
+        volumes.read_mask(path, image, values=(3, 1, 0))
+    assert not volumes.read_mask(nifti("m.nii", labels * 0, dtype=dtype), image).any()

@@ -142,6 +142,64 @@ def test_other_kinds_of_nifti_give_their_grid_too(tmp_path, kind):
     np.testing.assert_array_equal(mask.get_fdata(), nib.load(scan).get_fdata()[..., 1] > 0.5)
 
 
+@pytest.mark.parametrize("name", ["scan.nrrd", "scan.nhdr", "scan.mha", "scan.mhd"])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_scans_of_itk_and_their_masks_lie_alike_for_itk(tmp_path, grid, name):
+    affine, lps = GRIDS[grid], np.diag([-1.0, -1, 1])
+    image = SimpleITK.GetImageFromArray(RNG.random((7, 6, 5), np.float32))
+    image.SetSpacing(np.linalg.norm(affine[:3, :3], axis=0))
+    image.SetDirection((lps @ (affine[:3, :3] / image.GetSpacing())).ravel())
+    image.SetOrigin(lps @ affine[:3, 3])
+    SimpleITK.WriteImage(image, tmp_path / name)
+    read = volumes.read((tmp_path / name,))
+    labels = np.zeros(read.array.shape[:3], np.int16)
+    corner, inside = (labels.shape[0] - 1, 0, 0), (1, 3, 2)
+    labels[corner], labels[inside] = 1, 2
+    writing.write_mask(tmp_path / "m.nii.gz", labels, tmp_path / name)
+    ours = SimpleITK.ReadImage(tmp_path / "m.nii.gz")
+    assert ours.GetSize() == image.GetSize()
+    for what in ("GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(ours, what)(), getattr(image, what)(), atol=2e-5)
+    for value, voxel in ((1, corner), (2, inside)):
+        index = ours.TransformPhysicalPointToIndex((lps @ (read.affine @ (*voxel, 1))[:3]).tolist())
+        assert ours[index] == value
+        assert image[index] == read.array[voxel][0]
+    for form in ("get_sform", "get_qform"):
+        found, code = getattr(nib.load(tmp_path / "m.nii.gz"), form)(coded=True)
+        assert code == 1
+        np.testing.assert_allclose(found, affine, atol=2e-5)
+
+
+def test_rows_and_arrays_give_their_grid_too(tmp_path):
+    arrays = RNG.random((3, 5, 6, 7))
+    np.savez(tmp_path / "rows.npz", train_images=arrays)
+    np.savez(tmp_path / "one.npz", arrays[1], affine=GRIDS["oblique PSR"])
+    labels = (arrays[1] > 0.5).astype(np.uint8)
+    writing.write_mask(
+        tmp_path / "m.nii.gz", labels, tmp_path / "rows.npz", row=("train_images", 1)
+    )
+    np.testing.assert_array_equal(nib.load(tmp_path / "m.nii.gz").get_fdata(), labels)
+    np.testing.assert_array_equal(nib.load(tmp_path / "m.nii.gz").affine, np.eye(4))
+    turned = volumes.read((tmp_path / "one.npz",), orientation="LPI").array > 0.5
+    writing.write_mask(
+        *(tmp_path / "n.nii.gz", turned[..., 0].astype(int), tmp_path / "one.npz"),
+        orientation="LPI",
+    )
+    mask = nib.load(tmp_path / "n.nii.gz")
+    np.testing.assert_array_equal(mask.get_fdata(), labels)
+    np.testing.assert_allclose(mask.affine, GRIDS["oblique PSR"], atol=1e-5)
+
+
+def test_axes_that_are_askew_have_no_qform(tmp_path):
+    askew = np.eye(4)
+    askew[1, 2] = 0.3
+    np.savez(tmp_path / "a.npz", RNG.random((5, 6, 7)), affine=askew)
+    writing.write_mask(tmp_path / "m.nii.gz", np.ones((5, 6, 7), int), tmp_path / "a.npz")
+    image = nib.load(tmp_path / "m.nii.gz")
+    assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 0)
+    np.testing.assert_allclose(image.affine, askew, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("most", "kind"), [(255, np.uint8), (256, np.int16), (32767, np.int16), (32768, np.int32)]
 )
