@@ -1,6 +1,8 @@
 """Every format lies in the world where an independent reader has it, whatever its name."""
 
+import gzip
 import itertools
+import zlib
 
 import nibabel as nib
 import numpy as np
@@ -153,6 +155,34 @@ def test_the_space_of_nrrd_says_what_its_numbers_mean(tmp_path, space, signs):
     np.testing.assert_allclose(scan.affine[:3], np.diag(signs) @ columns, atol=1e-9)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("order", "<>")
+def test_either_byte_order_is_read_in_itk(tmp_path, order, packed):
+    content = VOXELS.astype(f"{order}i2").tobytes(order="F")
+    nrrd = (
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 5 6\n"
+        f"endian: {'big' if order == '>' else 'little'}\n"
+        f"encoding: {'gzip' if packed else 'raw'}\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(
+        nrrd.encode() + (gzip.compress(content) if packed else content)
+    )
+    stored = zlib.compress(content) if packed else content
+    meta = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\n"
+        f"BinaryDataByteOrderMSB = {order == '>'}\n"
+        f"CompressedData = {packed}\nCompressedDataSize = {len(stored)}\nDimSize = 4 5 6\n"
+        "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    )
+    (tmp_path / "a.mha").write_bytes(meta.encode() + stored)
+    for name in ("a.nrrd", "a.mha"):
+        theirs = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / name)).T
+        ours = formats.open_scan(tmp_path / name).voxels()
+        np.testing.assert_array_equal(theirs, VOXELS)
+        np.testing.assert_array_equal(ours, VOXELS)
+        assert ours.dtype == np.int16
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
 def test_a_name_that_lies_is_not_believed(tmp_path, name):
     path = tmp_path / name
@@ -166,16 +196,17 @@ def test_a_name_that_lies_is_not_believed(tmp_path, name):
         np.testing.assert_array_equal(scan.voxels(), VOXELS)
 
 
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
-def test_channels_are_the_last_axis_in_itk(tmp_path, name):
+def test_channels_are_the_last_axis_in_itk(tmp_path, name, packed):
     four = np.random.default_rng(1).random((2, 4, 5, 6), np.float32)  # [c, x, y, z]
     vector = SimpleITK.GetImageFromArray(np.moveaxis(four, 0, -1).transpose(2, 1, 0, 3), True)
-    SimpleITK.WriteImage(vector, tmp_path / name)
+    SimpleITK.WriteImage(vector, tmp_path / name, packed)
     scan = formats.open_scan(tmp_path / name)
     assert (scan.shape, scan.dtype) == ((4, 5, 6, 2), np.float32)
     np.testing.assert_array_equal(scan.voxels(), np.moveaxis(four, 0, -1))
     series = SimpleITK.GetImageFromArray(four.transpose(0, 3, 2, 1), False)
-    SimpleITK.WriteImage(series, tmp_path / name)
+    SimpleITK.WriteImage(series, tmp_path / name, packed)
     scan = formats.open_scan(tmp_path / name)
     assert scan.shape == (4, 5, 6, 2) and scan.affine.shape == (4, 4)
     np.testing.assert_array_equal(scan.voxels(), np.moveaxis(four, 0, -1))

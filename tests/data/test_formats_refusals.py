@@ -132,6 +132,8 @@ def test_refuses_edges_that_nobody_means(tmp_path, capfd, name, edges, said):
         ("a.nrrd", b"type: short", b"type: shirt", "cannot be read as NRRD"),
         ("a.mha", b"ElementSpacing = 2", b"ElementSpacing = 0", "voxels of 0 x 3 x 4 mm"),
         ("a.mha", b"TransformMatrix = 1 0 0 0 1", b"TransformMatrix = 1 0 0 1 0", "singular"),
+        ("a.mha", b"NDims = 3", b"NDims = 300", "a damaged header: NDims is '300'"),
+        ("a.mha", b"DimSize = 8 9 10", b"DimSize = 8 9", "a damaged header: NDims is '3', DimSize"),
         ("a.mha", b"MET_SHORT", b"MET_SHIRT", "cannot be read as MetaImage"),
         ("a.nhdr", b"data file: a", b"data file: z", "the file of its voxels, which is missing"),
         ("a.mhd", b"ElementDataFile = a", b"ElementDataFile = z", "which is missing"),

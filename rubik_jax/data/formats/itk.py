@@ -15,6 +15,8 @@ from rubik_jax.errors import UserError
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
 _HEADER = 2**16
+_AXES = ("2", "3", "4")
+_TRUE = ("T", "t", "1")  # how MetaImage's own reader takes a word
 _READERS = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO", "DICOM": "GDCMImageIO"}
 _NAMES = {
     **{"8-bit unsigned integer": "u1", "8-bit signed integer": "i1"},
@@ -28,11 +30,15 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class _Data(NamedTuple):
-    """Where the voxels lie: in which file, from which byte on, packed by deflate or not."""
+    """Where the voxels lie: in which file, from which byte on, packed by deflate or not.
+
+    order: "<" or ">", of the bytes of a number.
+    """
 
     file: Path
     start: int
     packed: bool
+    order: str
 
 
 def open_scan(path: Path, kind: str) -> Scan:
@@ -49,9 +55,21 @@ def open_scan(path: Path, kind: str) -> Scan:
     data = _data(path, kind)
     reader = read_information(path, kind)
     shape, dtype = shape_of(reader), dtype_of(reader)
+    promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if data:
-        _refuse_lie(path, data, int(np.prod(shape, dtype=object)) * dtype.itemsize)
-    return Scan(path, kind, shape, dtype, affine_of(reader), lambda: _voxels(reader, data, shape))
+        _refuse_lie(path, data, promised)
+
+    def voxels() -> np.ndarray:
+        # ITK unpacks what is damaged and says nothing, so that is done here.
+        content = _unpacked(data, promised) if data and data.packed else None
+        # Of NRRD, ITK alone knows which axis the components of a voxel have.
+        if content is None or (kind == "NRRD" and components_of(reader) > 1):
+            return array_of(reader.Execute()).reshape(shape, order="F")
+        stored = content.view(dtype.newbyteorder(data.order)).astype(dtype, copy=False)
+        array = stored.reshape((components_of(reader), *reader.GetSize()), order="F")
+        return np.moveaxis(array, 0, -1).reshape(shape, order="F")
+
+    return Scan(path, kind, shape, dtype, affine_of(reader), voxels)
 
 
 def read_information(path: Path, kind: str) -> SimpleITK.ImageFileReader:
@@ -104,15 +122,10 @@ def files(path: Path, kind: str) -> list[Path]:
     return [path] if data is None or data.file == path else [path, data.file]
 
 
-def _voxels(
-    reader: SimpleITK.ImageFileReader, data: _Data | None, shape: tuple[int, ...]
-) -> np.ndarray:
-    if data and data.packed:  # ITK reads what is damaged and says nothing
-        with data.file.open("rb") as file:
-            file.seek(data.start)
-            for _ in packed.blocks(file):
-                pass
-    return array_of(reader.Execute()).reshape(shape, order="F")
+def _unpacked(data: _Data, size: int) -> np.ndarray:
+    with data.file.open("rb") as file:
+        file.seek(data.start)
+        return packed.fill(np.empty(size, np.uint8), packed.blocks(file))
 
 
 def _data(path: Path, kind: str) -> _Data | None:
@@ -125,23 +138,37 @@ def _data(path: Path, kind: str) -> _Data | None:
 def _nrrd_data(path: Path, head: bytes) -> _Data | None:
     header = re.match(rb"(?s).*?(?:\r?\n\r?\n|\Z)", head)[0]
     encoding = _field(header, rb"encoding:")
-    if encoding not in ("raw", "gz", "gzip") or _field(header, rb"line ?skip:"):
+    if encoding not in ("raw", "gz", "gzip") or _field(header, rb"(?:line|byte) ?skip:"):
         return None
     name = _field(header, rb"data ?file:")
     if name == "LIST" or "%" in name:
         return None
     file, start = (_detached(path, name), 0) if name else (path, len(header))
-    return _Data(file, start, encoding != "raw")
+    order = ">" if _field(header, rb"endian:") == "big" else "<"
+    return _Data(file, start, encoding != "raw", order)
 
 
 def _meta_data(path: Path, head: bytes) -> _Data | None:
-    name = _field(head, rb"ElementDataFile\s*=")
-    if not name or name == "LIST" or "%" in name or _field(head, rb"BinaryData\s*=") == "False":
+    axes, sizes, kind, name = (
+        _field(head, rb"%b\s*=" % key)
+        for key in (b"NDims", b"DimSize", b"ElementType", b"ElementDataFile")
+    )
+    # ITK says more than a sentence of such headers, and some numbers of axes end the process.
+    if axes not in _AXES or len(sizes.split()) != int(axes) or not (kind and name):
+        raise UserError(
+            f"{path} has a damaged header: NDims is {axes!r}, DimSize {sizes!r}, ElementType "
+            f"{kind!r}, ElementDataFile {name!r}"
+        )
+    is_packed, is_binary, big = (
+        _field(head, name + rb"\s*=")[:1] in _TRUE
+        for name in (rb"CompressedData", rb"BinaryData", rb"(?:Binary|Element)\w*ByteOrderMSB")
+    )
+    if name == "LIST" or "%" in name or not (is_packed or is_binary):
         return None
     local = name.upper() == "LOCAL"
     start = re.search(rb"ElementDataFile\s*=[^\n]*\n", head).end() if local else 0
-    is_packed = _field(head, rb"CompressedData\s*=") == "True"
-    return _Data(path if local else _detached(path, name), start, is_packed)
+    file = path if local else _detached(path, name)
+    return _Data(file, start, is_packed, ">" if big else "<")
 
 
 def _field(head: bytes, name: bytes) -> str:

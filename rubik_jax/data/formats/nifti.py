@@ -91,17 +91,11 @@ def _voxels(
 ) -> np.ndarray:
     """The voxels in the order they have in the file, x changing fastest."""
     content = np.empty(offset + int(np.prod(shape)) * dtype.itemsize, np.uint8)
-    at = 0
     with path.open("rb") as file:
         is_packed = file.read(2) == GZIP
         file.seek(0)
-        read = packed.blocks(file) if is_packed else iter(functools.partial(file.read, 2**20), b"")
-        for block in read:  # to the end, where the checksum stands
-            part = block[: len(content) - at]
-            content[at : at + len(part)] = np.frombuffer(part, np.uint8)
-            at += len(part)
-    if at < len(content):
-        raise EOFError(f"{at} bytes of {len(content)} are there")
+        as_it_is = iter(functools.partial(file.read, 2**20), b"")
+        packed.fill(content, packed.blocks(file) if is_packed else as_it_is)
     array = np.ndarray(shape, dtype, content.data, offset, order="F")
     slope, inter = (1.0 if scaling[0] is None else scaling[0]), scaling[1] or 0.0
     if (slope, inter) == (1.0, 0.0):

@@ -1,8 +1,10 @@
 """Unpacks gzip and zlib streams, a block at a time, and proves them whole by their checksums."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
+
+import numpy as np
 
 _BLOCK = 2**16
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -29,6 +31,22 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
             packed = stream.unused_data
     if not stream.eof:
         raise EOFError("the compressed data end too early")
+
+
+def fill(content: np.ndarray, read: Iterable[bytes]) -> np.ndarray:
+    """Copies what is read into `content` [n] of bytes; what follows is read, not copied.
+
+    Raises:
+        EOFError: there are fewer bytes.
+    """
+    at = 0
+    for block in read:
+        part = block[: len(content) - at]
+        content[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    if at < len(content):
+        raise EOFError(f"{at} bytes of {len(content)} are there")
+    return content
 
 
 def start(file: BinaryIO, size: int) -> bytes:
