@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import json
+import locale
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,7 @@ def series(root: Path, places: list[float], **changed: dict[int, str]) -> None:
     """DICOM slices at those places along z, mm; `changed` are tags of some of them, by number."""
     home = root / "other" / "series"
     home.mkdir(parents=True)
+    kept = locale.setlocale(locale.LC_ALL)  # which ITK's writer changes for the whole process
     writer = SimpleITK.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for number, place in enumerate(places):
@@ -160,6 +162,7 @@ def series(root: Path, places: list[float], **changed: dict[int, str]) -> None:
             image.SetMetaData(tag, value)
         writer.SetFileName(str(home / f"{number:03d}.dcm"))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, kept)
 
 
 def declared(root: Path) -> None:
@@ -408,9 +411,9 @@ def test_bad_input_gets_one_sentence_and_status_2(tmp_path, capsys, what):
 
 
 INTRODUCTION = """\
-Each was made of a sound folder and given to `--mode=prepare`; training refuses it in the same words.
-With `--config.data.on_bad=skip` cases that can't be used are left out instead, and listed with what
-is said here. Written by `python -m tests.test_bad_input > docs/bad_input.md`.
+Each was made of a sound folder and given to `--mode=prepare`; training refuses it in the same
+words. With `--config.data.on_bad=skip` cases that can't be used are left out instead, and listed
+with what is said here. Written by `python -m tests.test_bad_input > docs/bad_input.md`.
 """
 
 
