@@ -23,7 +23,8 @@ def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = Fa
 
     Args:
         path: a file; or, for DICOM, the folder that holds the slices of one series, or any file of
-            the series where the folder holds several.
+            the series where the folder holds several; or the `dataset_info.json` of a data set of
+            TensorFlow Datasets.
         row: which of the many volumes of the one file.
         mask: whether the row's mask is meant, where it has one.
 
