@@ -28,7 +28,7 @@ def describe(
     Returns:
         "format", "dtype" and "orientation" of the first image's file; "shape" and "spacing" (mm)
         of the volume; "channels": of each, "min", "max", "mean" and "sd" of all voxels, and of its
-        foreground (the voxels above its minimum) the share as "foreground", the percentiles 0.5
+        foreground (the voxels above its background) the share as "foreground", the percentiles 0.5
         and 99.5 as "low" and "high", and a "histogram" of 64 bins between them; "labels": value →
         voxels, None without labels; "digest", which is the same for the same voxels of one type.
     """

@@ -22,8 +22,7 @@ class Intensity(NamedTuple):
     kind: "percentile": `low` and `high` are percentiles; "window": they are values, in Hounsfield
         units for CT, say; "zscore": they are standard deviations from the mean.
     over: which voxels percentiles, mean and deviation are taken over: "foreground", those above
-        the channel's minimum, so that the zeroed background of a stripped scan does not count, or
-        "whole", all that the crop leaves.
+        the channel's background (see `Statistics`), or "whole", all that the crop leaves.
     """
 
     kind: str
@@ -40,8 +39,8 @@ class Preprocessing(NamedTuple):
     """What is done to every case.
 
     orientation: the axes' codes, which the reader sees to.
-    crop: "none", or "foreground": the bounding box of the voxels that are above the minimum of
-        their channel, in any channel.
+    crop: "none", or "foreground": the bounding box of the voxels that are above the background of
+        their channel (see `Statistics`), in any channel.
     spacing: the voxel edges, in mm, to resample to; None leaves them.
     """
 
@@ -191,12 +190,12 @@ def _make_intensity(kind: str, low: float, high: float, over: str) -> Intensity:
 
 
 def _foreground(array: np.ndarray, measured: Sequence[Statistics]) -> Box:
-    """The bounding box of what is above its channel's minimum; all, where nothing is."""
+    """The bounding box of what is above its channel's background; all, where nothing is."""
     occupied = [np.zeros(length, bool) for length in array.shape[:3]]
     for channel, known in enumerate(measured):
         voxels = array[..., channel]
         axes, steps = statistics.memory_order(voxels)  # in any other it takes several times as long
-        above = voxels.transpose(axes)[steps] > array.dtype.type(known.least)
+        above = voxels.transpose(axes)[steps] > array.dtype.type(known.background)
         for place, axis in enumerate(axes):
             along = above.any(axis=tuple({0, 1, 2} - {place}))
             occupied[axis] |= along[steps[place]]
@@ -231,9 +230,9 @@ def _ends(source: np.ndarray, known: Statistics, how: Intensity) -> tuple[float,
         return how.low, how.high
     if how.over == "whole" and source.size < known.voxels:
         (known,) = statistics.measure(source[..., None])
-    above = known.least if how.over == "foreground" and known.above else None
+    above = known.background if how.over == "foreground" and known.above else None
     if how.kind == "zscore":
-        mean, sd = (known.mean, known.sd) if above is not None else known.whole
+        mean, sd = known.whole if above is None else (known.mean, known.sd)
         ends = mean + how.low * sd, mean + how.high * sd
     elif above is not None and (how.low, how.high) == statistics.PERCENTILES:
         ends = known.low, known.high
@@ -243,4 +242,4 @@ def _ends(source: np.ndarray, known: Statistics, how: Intensity) -> tuple[float,
     least, most = (float(np.float32(end)) for end in ends)
     if least < most:
         return least, most
-    return known.least, known.most if known.least < known.most else known.least + 1
+    return known.background, known.most if known.least < known.most else known.least + 1

@@ -16,33 +16,32 @@ SLAB = 2**16
 
 
 class Statistics(NamedTuple):
-    """Of one channel. Its foreground are the voxels above its minimum.
+    """Of one channel. Its foreground are the voxels above its background.
 
     least, most: the extremes.
+    background: the value that at least a tenth of the voxels have, and with less than a tenth as
+        many voxels below it as above it, so that the few negative ones that interpolation leaves
+        around a zeroed background do not hide it; the minimum where no value is like that, as in
+        a raw scan, whose background is noise, and in one that was scaled to a mean of 0.
     voxels, above: how many voxels there are, and how many of them are foreground.
     mean, sd: of the foreground; the minimum and 0 where there is none.
     low, high: its `PERCENTILES`; the minimum where there is none.
+    whole: mean and standard deviation of all voxels.
     histogram: int64 [BINS], the foreground from `low` to `high`, what lies beyond in the outermost
         bins; of every n-th voxel where there are more than about `SAMPLE`.
     """
 
     least: float
     most: float
+    background: float
     voxels: int
     above: int
     mean: float
     sd: float
     low: float
     high: float
+    whole: tuple[float, float]
     histogram: np.ndarray
-
-    @property
-    def whole(self) -> tuple[float, float]:
-        """Mean and standard deviation of all voxels."""
-        share = self.above / self.voxels
-        mean = share * self.mean + (1 - share) * self.least
-        within = self.sd**2 + (self.mean - mean) ** 2
-        return mean, math.sqrt(share * within + (1 - share) * (self.least - mean) ** 2)
 
 
 def measure(array: np.ndarray) -> tuple[Statistics, ...]:
@@ -63,15 +62,14 @@ def percentiles(
     Args:
         array: numbers, of any shape.
         shares: 0 to 100.
-        above: when given, the minimum, and the voxels that equal it are left out. Others must
-            remain.
+        above: when given, only the voxels above it are taken. Some must remain.
     """
     voxels = flat(narrow(array))
     if above is None:
         kept, lowest = voxels.size, voxels.min()
     else:
-        least = voxels.dtype.type(above)
-        kept, lowest = int(np.count_nonzero(voxels > least)), _next(least)
+        background = voxels.dtype.type(above)
+        kept, lowest = int(np.count_nonzero(voxels > background)), _next(background)
     sample = _sample(voxels, kept, lowest)
     return tuple(_percentile(voxels, share, kept, lowest, sample) for share in shares)
 
@@ -101,22 +99,59 @@ def slabs(voxels: np.ndarray, size: int = SLAB) -> Iterator[np.ndarray]:
 
 def _measure(voxels: np.ndarray) -> Statistics:
     least, most = voxels.min(), voxels.max()
-    ends = float(least), float(most)
     if least == most:
-        empty = np.zeros(BINS, np.int64)
-        return Statistics(*ends, voxels.size, 0, ends[0], 0.0, ends[0], ends[0], empty)
-    above, lowest = int(np.count_nonzero(voxels > least)), _next(least)
+        value, empty = float(least), np.zeros(BINS, np.int64)
+        return Statistics(*[value] * 3, voxels.size, 0, value, 0.0, value, value, (value, 0), empty)
+    background, below, above = _background(voxels, least)
+    lowest = _next(background)
     sample = _sample(voxels, above, lowest)
     low, high = (_percentile(voxels, share, above, lowest, sample) for share in PERCENTILES)
     edges = np.linspace(low, high, BINS + 1)[1:-1]
     places = [0, *np.searchsorted(sample, edges), sample.size]
-    mean, sd = _moments(voxels, least, above, float(sample[sample.size // 2]), ends[1] - ends[0])
-    return Statistics(*ends, voxels.size, above, mean, sd, low, high, np.diff(places))
+    span = float(most) - float(least)
+    mean, sd = _moments(voxels, background, above, float(sample[sample.size // 2]), span)
+    groups = [(above, mean, sd), (voxels.size - below - above, float(background), 0.0)]
+    if below:
+        under = voxels[voxels < background].astype(np.float64)
+        groups.append((below, under.mean(), under.std()))
+    return Statistics(
+        least=float(least),
+        most=float(most),
+        background=float(background),
+        voxels=voxels.size,
+        above=above,
+        mean=mean,
+        sd=sd,
+        low=low,
+        high=high,
+        whole=_together(groups),
+        histogram=np.diff(places),
+    )
 
 
-def _next(least: np.generic) -> np.generic:
+def _background(voxels: np.ndarray, least: np.generic) -> tuple[np.generic, int, int]:
+    """The background, and how many voxels lie below and above it."""
+    # What meets the definition has the ranks from 9/110 to 1/10, so this one, and is the only one.
+    some = _sample(voxels, voxels.size, least)
+    value = some[some.size * 9 // 100]
+    above = int(np.count_nonzero(voxels > value))
+    below = int(np.count_nonzero(voxels < value)) if value > least else 0
+    if 10 * (voxels.size - above - below) >= voxels.size and 10 * below < above:
+        return value, below, above
+    return least, 0, int(np.count_nonzero(voxels > least))
+
+
+def _together(groups: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
+    """Mean and standard deviation of all, from the size, mean and deviation of each group."""
+    sizes, means, deviations = np.transpose(groups)
+    mean = np.average(means, weights=sizes)
+    variance = np.average(deviations**2 + (means - mean) ** 2, weights=sizes)
+    return float(mean), math.sqrt(variance)
+
+
+def _next(value: np.generic) -> np.generic:
     """The smallest number above it that its type has."""
-    return np.nextafter(least, np.inf) if least.dtype.kind == "f" else least + 1
+    return np.nextafter(value, np.inf) if value.dtype.kind == "f" else value + 1
 
 
 def _sample(voxels: np.ndarray, kept: int, lowest: np.generic) -> np.ndarray:
@@ -175,15 +210,15 @@ def _ranked(
 
 
 def _moments(
-    voxels: np.ndarray, least: np.generic, above: int, centre: float, span: float
+    voxels: np.ndarray, background: np.generic, above: int, centre: float, span: float
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the voxels above `least`; `centre` lies amid them."""
+    """Mean and standard deviation of the voxels above it; `centre` lies amid them."""
     # A slab's squares must not overflow.
     dtype = np.float32 if span < 1e15 else np.float64
     first = second = 0.0
     for slab in slabs(voxels):
         moved = np.subtract(slab, dtype(centre), dtype=dtype)
-        moved *= slab > least
+        moved *= slab > background
         first += float(moved.sum())
         moved *= moved
         second += float(moved.sum())

@@ -82,17 +82,24 @@ def test_float16_is_the_nearest():
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, ">i2", np.float64, ">f4"])
 @pytest.mark.parametrize("knobs", [("percentile", 0.5, 99.5), ("zscore", -2.0, 2.0)])
 def test_the_stored_type_changes_no_bit(dtype, knobs):
-    numbers = np.random.default_rng(0).integers(0, 250, (50, 60, 70, 1)).astype(np.float32)
+    numbers = np.random.default_rng(0).integers(2, 250, (50, 60, 70, 1)).astype(np.float32)
+    numbers[:20] = 1  # a background
+    numbers[0, 0] = 0  # and what lies below it
     spacing = (1.5, 1.5, 2.5)
     expected = scaled(numbers, *knobs, spacing=spacing)
     np.testing.assert_array_equal(scaled(numbers.astype(dtype), *knobs, spacing=spacing), expected)
 
 
-def test_percentiles_do_not_see_the_zeroed_background():
+@pytest.mark.parametrize("ringing", [0, -9])
+@pytest.mark.parametrize("knobs", [("percentile", 5.0, 95.0), ("zscore", -2.0, 2.0)])
+def test_neither_background_nor_ringing_tells_in_intensities_and_crop(ringing, knobs):
     brain = np.random.default_rng(0).uniform(50, 150, (10, 10, 10, 1)).astype(np.float32)
-    within = scaled(brain, "percentile", 5.0, 95.0)
-    surrounded = scaled(np.pad(brain, [(10, 10)] * 3 + [(0, 0)]), "percentile", 5.0, 95.0)
-    np.testing.assert_allclose(surrounded[10:20, 10:20, 10:20], within, atol=1e-3)
+    brain[0, 0, 0] = 40  # the minimum, which does not count where nothing surrounds it
+    padded = np.pad(brain, [(10, 10)] * 3 + [(0, 0)])
+    padded[::7, 9, 9] = ringing
+    surrounded = preprocess.prepare(volume_of(padded), None, how(*knobs, crop="foreground"))
+    assert surrounded.box == ((10, 20),) * 3
+    np.testing.assert_allclose(surrounded.array, scaled(brain, *knobs), atol=2e-3)
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
@@ -201,6 +208,13 @@ def test_a_missing_modality_stays_zero():
     volume = volume_of(array, scans=(SCAN, None))
     prepared = preprocess.prepare(volume, None, how("percentile", 1, 99, crop="foreground"))
     assert prepared.array[..., 0].any() and not prepared.array[..., 1].any()
+
+
+def test_a_shape_spans_the_unit_interval_from_its_background_on():
+    array = np.zeros((9, 10, 11, 1), np.float32)
+    array[3:6, 3:6, 3:6] = 255
+    array[2, 3, 3] = -30
+    np.testing.assert_array_equal(scaled(array, "percentile", 0.5, 99.5), array > 0)
 
 
 @pytest.mark.parametrize("knobs", [("window", 5, 6), ("window", -9, -8), ("zscore", 50, 60)])

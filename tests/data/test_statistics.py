@@ -30,8 +30,49 @@ def binary(rng):
     return (rng.random(SHAPE) < 0.3).astype(np.uint8)
 
 
+def mostly_255(rng):
+    return np.where(rng.random(SHAPE) < 0.95, 255, 0).astype(np.uint8)
+
+
 def hounsfield(rng):
     return rng.integers(-1024, 3000, SHAPE).astype(np.int16)
+
+
+def ringing(rng):
+    """A stripped scan after interpolation."""
+    array = np.zeros(SHAPE, np.float32)
+    array[20:40, 20:60, 30:70] = rng.normal(100, 30, (20, 40, 40))
+    array[19, 20:60, 30:70] = rng.normal(0, 5, (40, 40))
+    return array
+
+
+def standardised(rng):
+    """A stripped scan that was scaled to a mean of 0, where its background is."""
+    array = np.zeros(SHAPE, np.float32)
+    array[20:40] = rng.normal(0, 1, array[20:40].shape)
+    return array
+
+
+def saturated(rng):
+    return np.minimum(rng.integers(0, 600, SHAPE), 255).astype(np.uint8)
+
+
+def computed_tomography(rng):
+    """Padded beyond the field of view, a few voxels below it, air, a body on a table."""
+    x, y, _ = np.indices(SHAPE)
+    array = rng.normal(-1000, 8, SHAPE)
+    array[:, 60:64] = -200
+    array[20:50, 30:60] = rng.normal(40, 20, (30, 30, SHAPE[2]))
+    array[np.hypot(x - 35, y - 39) > 37] = -1024
+    array[35, 40, ::9] = -1500
+    return array.astype(np.int16)
+
+
+def frequent(rng):
+    """A level that almost a tenth of the voxels have is not their background."""
+    array = rng.integers(20, 256, SHAPE).astype(np.uint8)
+    array.flat[: array.size * 9 // 100] = 21
+    return array
 
 
 def sentinel(rng):
@@ -51,17 +92,24 @@ def unlike_its_sample(rng):
     return array.reshape(-1, 1, 1)
 
 
-KINDS = (
-    normal,
-    mostly_background,
-    ties,
-    few_values,
-    binary,
-    hounsfield,
-    sentinel,
-    huge,
-    unlike_its_sample,
-)
+# Each with its background, None where that is the minimum.
+KINDS = {
+    normal: None,
+    mostly_background: 0,
+    ties: 100,
+    few_values: 0,
+    binary: 0,
+    mostly_255: 0,
+    hounsfield: None,
+    ringing: 0,
+    standardised: None,
+    saturated: None,
+    computed_tomography: -1024,
+    frequent: None,
+    sentinel: None,
+    huge: None,
+    unlike_its_sample: None,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,12 +127,13 @@ def test_percentiles_are_numpys_to_the_last_bit(kind):
     np.testing.assert_array_equal(statistics.percentiles(small, shares), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_measures_what_numpy_measures(kind):
+@pytest.mark.parametrize(("kind", "background"), KINDS.items())
+def test_measures_what_numpy_measures(kind, background):
     array = kind(np.random.default_rng(0)).astype(np.float64)
+    background = array.min() if background is None else background
     found = statistics.measure(array[..., None])[0]
-    above = array[array > array.min()]
-    assert (found.least, found.most) == (array.min(), array.max())
+    above = array[array > background]
+    assert (found.least, found.background, found.most) == (array.min(), background, array.max())
     assert (found.above, found.voxels) == (above.size, array.size)
     assert (found.low, found.high) == tuple(np.percentile(above, statistics.PERCENTILES))
     spread = above.std() or 1.0
@@ -101,8 +150,25 @@ def test_measures_what_numpy_measures(kind):
 
 def test_a_constant_channel_has_no_foreground():
     found = statistics.measure(np.full((4, 5, 6, 1), 7, np.int16))[0]
-    assert found[:8] == (7, 7, 120, 0, 7, 0, 7, 7) and not found.histogram.any()
-    assert found.whole == (7, 0)
+    assert found[:-1] == (7, 7, 7, 120, 0, 7, 0, 7, 7, (7, 0)) and not found.histogram.any()
+
+
+@pytest.mark.parametrize("size", [10, 11, 27, 240])
+def test_the_background_has_a_tenth_of_the_voxels_and_less_than_a_tenth_as_many_below(size):
+    """Whatever the numbers, it is what the definition finds among all values."""
+    rng = np.random.default_rng(size)
+    for _ in range(200):
+        array = np.floor(rng.exponential(rng.uniform(0.2, 5), size)) - (rng.random(size) < 0.05)
+        if array.min() == array.max():
+            continue
+        fitting = [
+            value
+            for value in np.unique(array)
+            if 10 * (array == value).sum() >= size
+            and 10 * (array < value).sum() < (array > value).sum()
+        ]
+        found = statistics.measure(rng.permutation(array).reshape(-1, 1, 1, 1))[0]
+        assert [found.background] == (fitting or [array.min()])
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
