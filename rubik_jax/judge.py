@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from nibabel.orientations import apply_orientation
 
 from rubik_jax import inference, metrics
 from rubik_jax.data.store import Store
@@ -74,7 +75,10 @@ def judge_masks(
             truth, guess, values=values, spacing=spacing, regions=regions
         )
         row = {"case": store.names[i], **measures}
-        return row, row | {"planes": planes(volume, truth, guess), "spacing": spacing}
+        turn = nib.io_orientation(store.affine(i))  # pictures are of RAS, whatever was asked for
+        shown = planes(*(apply_orientation(array, turn) for array in (volume, truth, guess)))
+        edges = np.take(spacing, np.argsort(turn[:, 0])).tolist()
+        return row, row | {"planes": shown, "spacing": edges}
 
     judged = list(progress(map(one, range(len(store))), len(store)))
     rows = [row for row, _ in judged]

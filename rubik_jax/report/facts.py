@@ -4,7 +4,9 @@ import json
 from html import escape
 from typing import Any
 
+from rubik_jax.data.preprocess import make_preprocessing
 from rubik_jax.report import markup
+from rubik_jax.report.cohort import steps
 
 
 def section(description: dict[str, Any]) -> str:
@@ -13,6 +15,11 @@ def section(description: dict[str, Any]) -> str:
     parts = [command, markup.facts(facts(description))]
     if "transfer" in description:
         parts.append(markup.details("Which weights it started from", description["transfer"]))
+    skipped = description.get("skipped")
+    if skipped:
+        listed = "\n".join(f"{name}: {reason}" for name, reason in skipped.items())
+        title = f"{len(skipped)} case{'s' if len(skipped) > 1 else ''} that can't be used, and why"
+        parts.append(markup.details(title, listed))
     parts.append(markup.details("The whole config", json.dumps(description["config"], indent=2)))
     return markup.section("The run", *parts)
 
@@ -25,6 +32,7 @@ def facts(description: dict[str, Any]) -> dict[str, str]:
     of_task = _puzzle(config) if config["task"] == "pretrain" else _supervised(description)
     return {
         "cohort": f"{data['source']}, {data['path']}: {cases}",
+        "volumes": "; ".join(steps(make_preprocessing(**description["preprocessing"]))),
         **of_task,
         "optimiser": f"{optim['name']}, rate {optim['rate']:g}, {optim['schedule']}; "
         f"{config['steps']} steps of {config['batch_size']}",

@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from configs import classify, pretrain, segment
+from rubik_jax.data.preprocess import to_json
+from tests.preprocessing import scaled
 
 SVG = "{http://www.w3.org/2000/svg}"
 CONFIGS = {
@@ -53,6 +55,7 @@ def describe():
         return {
             "command": "python -m rubik_jax.main",
             "config": json.loads(config.to_json()),
+            "preprocessing": to_json(scaled(0.5, 99.5, "percentile")),
             "split": {"train": ["a"], "validation": ["b"], "test": []},
             "versions": {"rubik_jax": "0"},
             "step": 4,
