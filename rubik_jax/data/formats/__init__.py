@@ -1,14 +1,13 @@
 """Opens the volumes of all formats alike: a header now, the voxels when they are asked for."""
 
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from rubik_jax.data.formats import arrays, nifti
+from rubik_jax.data.formats import arrays, nifti, packed
 from rubik_jax.data.formats.scan import SUFFIXES, Scan
 from rubik_jax.data.formats.signatures import kind_of, slices_in
 from rubik_jax.errors import UserError
@@ -139,7 +138,7 @@ def _told(path: Path, what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, EOFError | zlib.error):
+        if isinstance(error, EOFError | packed.Damaged):
             what = "is damaged or cut short"
         said = getattr(error, "strerror", None) or str(error).strip().rpartition("\n")[2]
         raise UserError(

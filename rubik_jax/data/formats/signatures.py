@@ -29,7 +29,7 @@ def kind_of(path: Path) -> str:
     Raises:
         UserError: nothing there, or of no such kind.
         OSError: it cannot be read.
-        zlib.error: it is damaged.
+        packed.Damaged: it is.
     """
     if not path.is_file():
         what = "is no regular file" if path.exists() else "does not exist or is a link to nothing"
