@@ -1,14 +1,14 @@
 """What is noted of a case as it was read, before anything is done to it."""
 
 import hashlib
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import isal_zlib
 
-from rubik_jax.data import statistics
+from rubik_jax.data import foreground, statistics
 from rubik_jax.data.statistics import Statistics
 from rubik_jax.data.volumes import Volume
 
@@ -40,7 +40,7 @@ def describe(
         "spacing": nib.affines.voxel_sizes(volume.affine).tolist(),
         "orientation": "".join(nib.aff2axcodes(scan.affine)),
         "channels": [_channel(known) for known in measured or statistics.measure(volume.array)],
-        "labels": None if labels is None else _count(labels),
+        "labels": None if labels is None else foreground.count(labels),
         "digest": _digest(volume.array),
     }
 
@@ -59,15 +59,8 @@ def _channel(known: Statistics) -> dict[str, Any]:
     }
 
 
-def _count(labels: np.ndarray) -> dict[str, int]:
-    voxels = statistics.flat(labels)
-    labelled = voxels[voxels != 0]  # few, as a rule, so that counting them is cheap
-    counts = np.bincount(labelled, minlength=1)
-    counts[0] = voxels.size - labelled.size
-    return {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
-
-
 def _digest(array: np.ndarray) -> str:
     """A hash of checksums, which are taken at several times the speed of a hash."""
-    checksums = [zlib.crc32(chunk) for chunk in statistics.slabs(statistics.flat(array), _CHUNK)]
+    voxels = statistics.flat(array)
+    checksums = [isal_zlib.crc32(chunk) for chunk in statistics.slabs(voxels, _CHUNK)]
     return hashlib.blake2b(np.array(checksums, "<u4"), digest_size=8).hexdigest()

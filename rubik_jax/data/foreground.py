@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from rubik_jax.data import statistics
+
 PLACES = 256
 
 
@@ -15,9 +17,16 @@ def note(labels: np.ndarray, name: str) -> dict[str, dict[str, int] | list[list[
     Returns:
         "labels": label value → voxels; "places": see `places`.
     """
-    counts = np.bincount(labels.ravel())
-    counted = {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    return {"labels": counted, "places": places(labels, name).tolist()}
+    return {"labels": count(labels), "places": places(labels, name).tolist()}
+
+
+def count(labels: np.ndarray) -> dict[str, int]:
+    """Label value → voxels, of the labels that occur, in any order of axes in memory."""
+    voxels = statistics.flat(labels)
+    labelled = voxels[voxels != 0]  # few, as a rule, so that counting them is cheap
+    counts = np.bincount(labelled, minlength=1)
+    counts[0] = voxels.size - labelled.size
+    return {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
 
 def places(labels: np.ndarray, name: str, most: int = PLACES) -> np.ndarray:
@@ -35,7 +44,7 @@ def places(labels: np.ndarray, name: str, most: int = PLACES) -> np.ndarray:
         int32 [n, 3], the x, y, z of voxels that are not background, no voxel twice.
     """
     rng = np.random.default_rng(list(name.encode()))
-    labelled = np.flatnonzero(labels)
+    labelled = np.flatnonzero(labels != 0)  # far faster than of the labels themselves
     values = labels.ravel()[labelled]
     drawn, turns = [], []
     for value in np.unique(values):

@@ -10,7 +10,7 @@ import numpy as np
 BINS = 64
 PERCENTILES = (0.5, 99.5)
 # So many voxels, evenly spaced, tell where the percentiles lie, and make up the histogram.
-SAMPLE = 2**17
+SAMPLE = 2**16
 # Voxels worked on at once, so that what lies between two steps stays in the cache.
 SLAB = 2**16
 
@@ -65,13 +65,10 @@ def percentiles(
         above: when given, only the voxels above it are taken. Some must remain.
     """
     voxels = flat(narrow(array))
-    if above is None:
-        kept, lowest = voxels.size, voxels.min()
-    else:
-        background = voxels.dtype.type(above)
-        kept, lowest = int(np.count_nonzero(voxels > background)), _next(background)
-    sample = _sample(voxels, kept, lowest)
-    return tuple(_percentile(voxels, share, kept, lowest, sample) for share in shares)
+    if above is not None:
+        voxels = voxels[voxels > voxels.dtype.type(above)]
+    sample = _sample(voxels)
+    return tuple(_percentile(voxels, share, sample) for share in shares)
 
 
 def narrow(array: np.ndarray) -> np.ndarray:
@@ -102,15 +99,14 @@ def _measure(voxels: np.ndarray) -> Statistics:
     if least == most:
         value, empty = float(least), np.zeros(BINS, np.int64)
         return Statistics(*[value] * 3, voxels.size, 0, value, 0.0, value, value, (value, 0), empty)
-    background, below, above = _background(voxels, least)
-    lowest = _next(background)
-    sample = _sample(voxels, above, lowest)
-    low, high = (_percentile(voxels, share, above, lowest, sample) for share in PERCENTILES)
+    background, foreground, below = _parted(voxels, least)
+    sample = _sample(foreground)
+    low, high = (_percentile(foreground, share, sample) for share in PERCENTILES)
     edges = np.linspace(low, high, BINS + 1)[1:-1]
     places = [0, *np.searchsorted(sample, edges), sample.size]
-    span = float(most) - float(least)
-    mean, sd = _moments(voxels, background, above, float(sample[sample.size // 2]), span)
-    groups = [(above, mean, sd), (voxels.size - below - above, float(background), 0.0)]
+    mean, sd = _moments(foreground, float(sample[sample.size // 2]), float(most) - float(least))
+    equal = voxels.size - below - foreground.size
+    groups = [(foreground.size, mean, sd), (equal, float(background), 0.0)]
     if below:
         under = voxels[voxels < background].astype(np.float64)
         groups.append((below, under.mean(), under.std()))
@@ -119,7 +115,7 @@ def _measure(voxels: np.ndarray) -> Statistics:
         most=float(most),
         background=float(background),
         voxels=voxels.size,
-        above=above,
+        above=foreground.size,
         mean=mean,
         sd=sd,
         low=low,
@@ -129,16 +125,18 @@ def _measure(voxels: np.ndarray) -> Statistics:
     )
 
 
-def _background(voxels: np.ndarray, least: np.generic) -> tuple[np.generic, int, int]:
-    """The background, and how many voxels lie below and above it."""
+def _parted(voxels: np.ndarray, least: np.generic) -> tuple[np.generic, np.ndarray, int]:
+    """The background, the voxels above it, and how many there are below it."""
     # What meets the definition has the ranks from 9/110 to 1/10, so this one, and is the only one.
-    some = _sample(voxels, voxels.size, least)
+    some = _sample(voxels)
     value = some[some.size * 9 // 100]
-    above = int(np.count_nonzero(voxels > value))
-    below = int(np.count_nonzero(voxels < value)) if value > least else 0
-    if 10 * (voxels.size - above - below) >= voxels.size and 10 * below < above:
-        return value, below, above
-    return least, 0, int(np.count_nonzero(voxels > least))
+    equal = int(np.count_nonzero(voxels == value)) if value > least else 0
+    if 10 * equal >= voxels.size:
+        above = voxels[voxels > value]
+        below = voxels.size - equal - above.size
+        if 10 * below < above.size:
+            return value, above, below
+    return least, voxels[voxels > least], 0
 
 
 def _together(groups: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
@@ -149,26 +147,18 @@ def _together(groups: Sequence[tuple[int, float, float]]) -> tuple[float, float]
     return float(mean), math.sqrt(variance)
 
 
-def _next(value: np.generic) -> np.generic:
-    """The smallest number above it that its type has."""
-    return np.nextafter(value, np.inf) if value.dtype.kind == "f" else value + 1
-
-
-def _sample(voxels: np.ndarray, kept: int, lowest: np.generic) -> np.ndarray:
-    """Some `SAMPLE` (or all, of fewer) of the `kept` voxels from `lowest` on, sorted."""
+def _sample(voxels: np.ndarray) -> np.ndarray:
+    """Some `SAMPLE` of the voxels, or all of fewer, sorted."""
     # A step that shares no factor with the size hits all places of a row, and of a plane.
-    step = next(k for k in itertools.count(max(1, kept // SAMPLE)) if math.gcd(k, voxels.size) == 1)
-    some = voxels[::step]
-    return np.sort(some[some >= lowest])
+    start = max(1, voxels.size // SAMPLE)
+    step = next(k for k in itertools.count(start) if math.gcd(k, voxels.size) == 1)
+    return np.sort(voxels[::step])
 
 
-def _percentile(
-    voxels: np.ndarray, share: float, kept: int, lowest: np.generic, sample: np.ndarray
-) -> float:
-    """The percentile of the `kept` voxels from `lowest` on."""
-    place = share / 100 * (kept - 1)
+def _percentile(voxels: np.ndarray, share: float, sample: np.ndarray) -> float:
+    place = share / 100 * (voxels.size - 1)
     rank = int(place)
-    pair = _ranked(voxels, (rank, min(rank + 1, kept - 1)), kept, lowest, sample)
+    pair = _ranked(voxels, (rank, min(rank + 1, voxels.size - 1)), sample)
     below, beyond = (float(value) for value in pair)
     # Numpy's way to interpolate, so that not even the last bit differs.
     weight = place - rank
@@ -177,19 +167,17 @@ def _percentile(
     return beyond - (beyond - below) * (1 - weight)
 
 
-def _ranked(
-    voxels: np.ndarray, ranks: tuple[int, int], kept: int, lowest: np.generic, sample: np.ndarray
-) -> np.ndarray:
-    """Which numbers have these two neighbouring ranks among the `kept` ones from `lowest` on.
+def _ranked(voxels: np.ndarray, ranks: tuple[int, int], sample: np.ndarray) -> np.ndarray:
+    """Which numbers have these two neighbouring ranks.
 
     The sample brackets them, and only what lies in the bracket is put in order.
     """
-    if sample.size == kept:
+    if sample.size == voxels.size:
         return sample[list(ranks)]
-    middle = ranks[0] / kept * sample.size
-    margin = 6 * math.sqrt(middle * (1 - ranks[0] / kept)) + 6  # standard deviations of the rank
+    middle = ranks[0] / voxels.size * sample.size
+    margin = 6 * math.sqrt(middle * (1 - ranks[0] / voxels.size)) + 6  # deviations of the rank
     start, stop = math.floor(middle - margin), math.ceil(middle + margin)
-    first = sample[start] if start >= 0 else lowest
+    first = sample[start] if start >= 0 else voxels.min()
     last = sample[stop] if stop < sample.size else voxels.max()
     through, inside = 0, []
     for slab in slabs(voxels):
@@ -198,29 +186,25 @@ def _ranked(
         within &= slab < last
         inside.append(slab[within])
     bracket = np.concatenate([[first], *inside, [last]], dtype=voxels.dtype)
-    ranks = np.add(ranks, voxels.size - kept)
-    places = ranks - through + 1
+    places = np.add(ranks, 1 - through)
     if places[0] < 1 or places[1] > bracket.size - 2:
         # The ends themselves have ties, which can be most of a volume.
         reach = np.count_nonzero(voxels < first), np.count_nonzero(voxels <= last)
         if not reach[0] <= ranks[0] <= ranks[1] < reach[1]:  # the sample was not like the rest
-            return np.partition(voxels, ranks)[ranks]
+            return np.partition(voxels, ranks)[list(ranks)]
         places = np.clip(places, 0, bracket.size - 1)
     return np.partition(bracket, places)[places]
 
 
-def _moments(
-    voxels: np.ndarray, background: np.generic, above: int, centre: float, span: float
-) -> tuple[float, float]:
-    """Mean and standard deviation of the voxels above it; `centre` lies amid them."""
+def _moments(voxels: np.ndarray, centre: float, span: float) -> tuple[float, float]:
+    """Mean and standard deviation; `centre` lies amid them."""
     # A slab's squares must not overflow.
     dtype = np.float32 if span < 1e15 else np.float64
     first = second = 0.0
     for slab in slabs(voxels):
         moved = np.subtract(slab, dtype(centre), dtype=dtype)
-        moved *= slab > background
         first += float(moved.sum())
         moved *= moved
         second += float(moved.sum())
-    mean = first / above
-    return centre + mean, math.sqrt(max(0.0, second / above - mean**2))
+    mean = first / voxels.size
+    return centre + mean, math.sqrt(max(0.0, second / voxels.size - mean**2))
