@@ -1,5 +1,6 @@
 """Windows cropped from the store, in batches: endless for training, fixed for held-out cases."""
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -10,9 +11,7 @@ from rubik_jax.errors import UserError
 
 IGNORED = -1  # the label of voxels that no mask covers
 
-# More than anyone trains for. Grain's endless repetition has a length that a batch size of one
-# can't divide without an overflow.
-_EPOCHS = 2**32
+_STEPS = 2**40  # more than anyone trains for
 
 
 def too_small(
@@ -94,17 +93,25 @@ def training_batches(
         int32 [b], where the examples have them.
     """
     index = np.arange(batch_size, dtype=np.int32)
-    batches = (
-        grain.MapDataset.source(examples)
-        .seed(seed)
-        .shuffle()
-        .repeat(_EPOCHS)
-        .random_map(lambda example, rng: draw(example, window, rng, foreground=foreground))
-        .batch(batch_size)
-        .map(lambda batch: batch | {"index": index.copy()})
-    )
+
+    @functools.lru_cache(maxsize=8)
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, 1, epoch)).permutation(len(examples))
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng((seed, 2, step))
+        drawn = []
+        for i in range(step * batch_size, (step + 1) * batch_size):
+            epoch, place = divmod(i, len(examples))
+            example = examples[int(order(epoch)[place])]
+            drawn.append(draw(example, window, rng, foreground=foreground))
+        return _stacked(drawn) | {"index": index.copy()}
+
+    # Grain would shuffle and stack as well, but in up to milliseconds a window, a hundred times
+    # what the copy takes.
+    batches = grain.MapDataset.range(start, _STEPS).map(batch)
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads and threads + 1)
-    return iter(batches[start:].to_iter_dataset(ahead))
+    return iter(batches.to_iter_dataset(ahead))
 
 
 def held_out_batches(
@@ -138,9 +145,8 @@ def held_out_batches(
             for i in index[:real].tolist()
         ]
         drawn += [drawn[-1]] * (batch_size - real)
-        batch = {name: np.stack([each[name] for each in drawn]) for name in drawn[0]}
         weight = (np.arange(batch_size) < real).astype(np.float32)
-        yield batch | {"index": index, "weight": weight}
+        yield _stacked(drawn) | {"index": index, "weight": weight}
 
 
 def resident(
@@ -203,21 +209,33 @@ def draw(
 ) -> Example:
     """A window of an example at a random corner, all such corners equally likely.
 
-    With the chance `foreground` it holds one of the labelled voxels, drawn first.
+    With the chance `foreground` it holds one of the labelled voxels, drawn first. Its arrays are
+    views of the example's, unread where those are memory-mapped.
     """
-    example = _whole(example, window)
-    free = np.array(example["window"].shape[:3]) - window
-    least, most = np.zeros(3, int), free
-    places = example.pop("places", ())
+    free = [have - need for have, need in zip(example["window"].shape, window, strict=False)]
+    if min(free) < 0:
+        example = _whole(example, window)
+        free = [max(0, n) for n in free]
+    least, most = (0, 0, 0), free
+    places = example.get("places", ())
     if len(places) and rng.random() < foreground:
         place = places[rng.integers(len(places))]
-        least = np.clip(place - np.array(window) + 1, 0, free)
-        most = np.clip(place, 0, free)
-    corner = tuple(rng.integers(least, most + 1).tolist())
+        least = np.clip(place - np.array(window) + 1, 0, free).tolist()
+        most = np.clip(place, 0, free).tolist()
+    # Not by `rng.integers`, which takes as long as copying a small window does.
+    shares = rng.random(3).tolist()
+    corner = [a + int(u * (b - a + 1)) for u, a, b in zip(shares, least, most, strict=True)]
+    where = tuple([slice(c, c + w) for c, w in zip(corner, window, strict=True)])
     return {
-        name: crop(array, corner, window) if np.ndim(array) else array
+        name: array[where] if array.ndim else array
         for name, array in example.items()
+        if name != "places"
     }
+
+
+def _stacked(drawn: Sequence[Example]) -> dict[str, np.ndarray]:
+    """The windows as one batch: here they are read from disk and copied, once."""
+    return {name: np.stack([each[name] for each in drawn]) for name in drawn[0]}
 
 
 def _whole(example: Example, window: tuple[int, int, int]) -> Example:

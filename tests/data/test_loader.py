@@ -75,6 +75,11 @@ def test_windows_are_parts_of_their_volumes(cohort):
             np.testing.assert_array_equal(window, loader.crop(volume, tuple(corner), WINDOW))
 
 
+def test_a_window_is_drawn_unread(cohort):
+    drawn = loader.draw(cohort[4], WINDOW, np.random.default_rng(0))
+    assert np.shares_memory(drawn["window"], cohort[4]["window"])
+
+
 def test_the_cohort_may_be_smaller_than_the_batch(cohort):
     (batch,) = batches(cohort[:2], 1, batch_size=8)
     assert set(batch["window"][:, 0, 0, 0, 0] // 1000) == {0, 1}
