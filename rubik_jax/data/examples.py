@@ -1,5 +1,6 @@
 """What windows are drawn from: the cases of a store, with the answers that a task asks for."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,7 +31,11 @@ class Examples(Sequence):
         ignore: int = -1,
         targets: Mapping[str, int] | None = None,
     ):
-        self._store, self._masks, self._ignore, self._targets = store, masks, ignore, targets
+        self._store, self._masks, self._ignore = store, masks, ignore
+        self._targets = None
+        if targets is not None:
+            self._targets = [np.int32(targets[name]) for name in store.names]
+        self._places = functools.cache(self._told)  # to look them up takes longer than a crop
 
     def __len__(self) -> int:
         return len(self._store)
@@ -38,9 +43,11 @@ class Examples(Sequence):
     def __getitem__(self, i: int) -> Example:
         example = {"window": self._store.volume(i)}
         if self._masks:
-            label, places = self._store.label(i), self._store.places(i)
-            told = label[tuple(places.T)] != self._ignore
-            example |= {"label": label, "places": places[told]}
+            example |= {"label": self._store.label(i), "places": self._places(i)}
         if self._targets is not None:
-            example["target"] = np.int32(self._targets[self._store.names[i]])
+            example["target"] = self._targets[i]
         return example
+
+    def _told(self, i: int) -> np.ndarray:
+        places = self._store.places(i)
+        return places[self._store.label(i)[tuple(places.T)] != self._ignore]
