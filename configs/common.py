@@ -69,6 +69,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.count = 48  # phantom: how many to generate
     c.data.on_bad = "fail"  # or skip: cases that can't be used are left out, and listed
     c.data.store = "data/store"  # where prepared volumes are kept
+    c.data.compress = False  # True: in a fraction of the room, for cohorts larger than memory
     c.data.workers = 2  # threads that read
     # What is done to every volume, in this order.
     c.data.orientation = "RAS"  # where x, y, z run to

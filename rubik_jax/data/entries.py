@@ -7,13 +7,22 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import nibabel as nib
-import numpy as np
 
-from rubik_jax.data import facts, foreground, formats, npz, preprocess, statistics, volumes
+from rubik_jax.data import (
+    arrays_on_disk,
+    facts,
+    foreground,
+    formats,
+    npz,
+    preprocess,
+    statistics,
+    volumes,
+)
 from rubik_jax.data.cases import Case
 from rubik_jax.data.preprocess import Prepared, Preprocessing
 from rubik_jax.data.store import Store, stem
@@ -62,6 +71,7 @@ def build(
     root: str | Path,
     *,
     how: Preprocessing,
+    compress: bool = False,
     workers: int = 1,
     on_bad: str = "fail",
     progress: Progress | None = None,
@@ -74,6 +84,7 @@ def build(
         cases: as a source lists them.
         root: the store's folder, made where it is missing.
         how: what is done to each volume.
+        compress: whether the store's files are compressed, for a cohort larger than memory.
         workers: threads (reading is decompression, which releases the interpreter).
         on_bad: "fail", or "skip" to leave out the cases that can't be used.
         progress: wraps the finished cases, given their number, as they come in.
@@ -83,6 +94,7 @@ def build(
             be; cases with unequal numbers of modalities; a folder that cannot be written.
     """
     check_on_bad(on_bad)
+    arrays_on_disk.suffix(compress=compress)  # refuses what isn't installed before a case is read
     refuse_unequal_channels(cases)
     root = Path(root)
     try:
@@ -93,7 +105,7 @@ def build(
 
     def one(case: Case) -> tuple[dict | None, str]:
         try:
-            return _entry(case, root, how), ""
+            return _entry(case, root, how, compress), ""
         except StoreError:
             raise
         except UserError as error:
@@ -114,14 +126,13 @@ def build(
     return Built(Store(root, tuple(entry for entry, _ in found if entry)), skipped)
 
 
-def find(case: Case, root: Path, how: Preprocessing) -> dict | None:
-    """What the store says about the case, or None where it does not hold it.
+def find(case: Case, root: Path, how: Preprocessing, *, compress: bool = False) -> dict | None:
+    """What the store says about the case, or None where it does not hold it so.
 
     Raises:
         UserError: a file of the case is not there.
     """
-    entry = {"name": case.name, "key": _key(case, how)}
-    record, array, label = _files(root, entry)
+    record, array, label = _files(root, _begun(case, how, compress))
     if record.exists() and array.exists() and (case.label is None or label.exists()):
         return json.loads(record.read_text())
     return None
@@ -179,19 +190,20 @@ def refuse_unequal_channels(cases: Sequence[Case]) -> None:
             )
 
 
-def _entry(case: Case, root: Path, how: Preprocessing) -> dict:
+def _entry(case: Case, root: Path, how: Preprocessing, compress: bool) -> dict:
     """What the store says about the case, which is prepared unless it is there already."""
-    known = find(case, root, how)
+    known = find(case, root, how, compress=compress)
     if known:
         return known
-    entry = {"name": case.name, "key": _key(case, how)}
+    entry = _begun(case, how, compress)
     record, array_file, label_file = _files(root, entry)
     prepared, described, _ = ready(case, how)
+    save = partial(arrays_on_disk.save, compress=compress)
     noted = {"labels": {}, "places": []}
     if prepared.labels is not None:
         noted = foreground.note(prepared.labels, case.name)
-        _write(label_file, lambda file: np.save(file, prepared.labels))
-    _write(array_file, lambda file: np.save(file, prepared.array))
+        _write(label_file, partial(save, array=prepared.labels))
+    _write(array_file, partial(save, array=prepared.array))
     entry |= {
         "shape": list(prepared.array.shape),
         "affine": prepared.affine.tolist(),
@@ -208,11 +220,17 @@ def _entry(case: Case, root: Path, how: Preprocessing) -> dict:
     return entry
 
 
-def _key(case: Case, how: Preprocessing) -> str:
+def _begun(case: Case, how: Preprocessing, compress: bool) -> dict:
+    """The part of an entry that says where its files are."""
+    return {"name": case.name, "key": _key(case, how, compress), "compress": compress}
+
+
+def _key(case: Case, how: Preprocessing, compress: bool) -> str:
     """Another key whenever the files, their order, or what is done to them changes."""
     files = [None if path is None else _identities(path) for path in case.images]
     label = None if case.label is None else _identities(case.label)
     said = [FORMAT, case.name, files, label, case.channels, case.row, preprocess.to_json(how)]
+    said.append(compress)
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
 
@@ -233,7 +251,8 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 def _files(root: Path, entry: dict) -> tuple[Path, Path, Path]:
     """The record, the volume and the mask of an entry."""
-    record, array, label = (f"{stem(entry)}{end}" for end in (".json", ".npy", ".label.npy"))
+    end = arrays_on_disk.suffix(compress=entry["compress"])
+    record, array, label = (f"{stem(entry)}{what}" for what in (".json", end, f".label{end}"))
     return root / record, root / array, root / label
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rubik_jax.data.arrays_on_disk import Array
 from rubik_jax.data.store import Store
 
-Example = dict[str, np.ndarray]
+Example = dict[str, Array]
 """One case, by name: "window", its volume [x, y, z, c]; and where they are asked for "label", its
 mask int16 [x, y, z], "places", voxels of it that are labelled, int32 [n, 3], and "target", the
 number of its class, int32."""
@@ -41,9 +42,9 @@ class Examples(Sequence):
         return len(self._store)
 
     def __getitem__(self, i: int) -> Example:
-        example = {"window": self._store.volume(i)}
+        example = {"window": self._store.volume_on_disk(i)}
         if self._masks:
-            example |= {"label": self._store.label(i), "places": self._places(i)}
+            example |= {"label": self._store.label_on_disk(i), "places": self._places(i)}
         if self._targets is not None:
             example["target"] = self._targets[i]
         return example

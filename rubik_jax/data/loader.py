@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import grain
 import numpy as np
 
+from rubik_jax.data.arrays_on_disk import Array
 from rubik_jax.data.examples import Example
 from rubik_jax.errors import UserError
 
@@ -45,7 +46,7 @@ def too_small(
     }
 
 
-def padded(volume: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
+def padded(volume: Array, window: tuple[int, int, int]) -> Array:
     """The volume [x, y, z, c] grown to the window where it is smaller, by its edge, on both sides.
 
     What fits already is returned as it is, unread.

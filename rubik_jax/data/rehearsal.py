@@ -42,6 +42,7 @@ def look(
     root: str | Path,
     *,
     how: Preprocessing,
+    compress: bool = False,
     workers: int = 1,
     seconds: float | None = None,
     progress: Callable[[Iterable, int], Iterable] | None = None,
@@ -52,6 +53,7 @@ def look(
         cases: as a source lists them.
         root: the store's folder, which nothing is written to.
         how: what would be done to each volume.
+        compress: whether the store's files would be compressed.
         workers: threads.
         seconds: None to look at all, however long that takes.
         progress: wraps the results, given the number of cases, as they come in.
@@ -63,7 +65,7 @@ def look(
 
     def one(i: int) -> tuple[int, Looked] | None:
         late = end is not None and time.monotonic() > end
-        return None if late else (i, _look(cases[i], Path(root), how))
+        return None if late else (i, _look(cases[i], Path(root), how, compress))
 
     try:
         with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -74,10 +76,10 @@ def look(
     return [looked for _, looked in sorted(filter(None, found), key=lambda each: each[0])]
 
 
-def _look(case: Case, root: Path, how: Preprocessing) -> Looked:
+def _look(case: Case, root: Path, how: Preprocessing, compress: bool) -> Looked:
     begun = time.monotonic()
     try:
-        entry = entries.find(case, root, how)
+        entry = entries.find(case, root, how, compress=compress)
         if entry:
             return Looked(case.name, entry["facts"], kept=True, size=_size(entry))
         ready = entries.ready(case, how)

@@ -3,17 +3,21 @@
 `entries` makes them. Each case is up to three files in the store's folder:
 
     <name>-<key>.npy         float16 [x, y, z, c], scaled into [0, 1]
-    <name>-<key>.label.npy   int16 [x, y, z], where the case has a mask
+    <name>-<key>.label.npy   int16 [x, y, z], where the case has a mask; both .b2nd if compressed
     <name>-<key>.json        shape, affine, files, preprocessing, what `facts` notes of the case and
                              `foreground` of its mask; its presence commits the entry
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from rubik_jax.data import arrays_on_disk
+from rubik_jax.data.arrays_on_disk import Array
 
 DTYPE = np.float16
 
@@ -65,18 +69,30 @@ class Store(Sequence):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, i: int) -> np.memmap:
+    def __getitem__(self, i: int) -> np.ndarray:
         return self.volume(i)
 
-    def volume(self, i: int) -> np.memmap:
-        """float16 [x, y, z, c] in [0, 1]."""
-        return np.load(self.root / f"{stem(self.entries[i])}.npy", mmap_mode="r")
+    def volume(self, i: int) -> np.ndarray:
+        """float16 [x, y, z, c] in [0, 1], memory-mapped, or read whole if it is compressed."""
+        return np.asarray(self.volume_on_disk(i))
 
-    def label(self, i: int) -> np.memmap | None:
-        """int16 [x, y, z], or None where the case has no mask."""
-        if self.entries[i]["label"] is None:
-            return None
-        return np.load(self.root / f"{stem(self.entries[i])}.label.npy", mmap_mode="r")
+    def label(self, i: int) -> np.ndarray | None:
+        """int16 [x, y, z], as `volume`, or None where the case has no mask."""
+        label = self.label_on_disk(i)
+        return None if label is None else np.asarray(label)
+
+    def volume_on_disk(self, i: int) -> Array:
+        """The volume, of which only what is sliced is read."""
+        return self._load(i)
+
+    def label_on_disk(self, i: int) -> Array | None:
+        """The mask, of which only what is sliced is read, or None."""
+        return None if self.entries[i]["label"] is None else self._load(i, ".label")
+
+    def _load(self, i: int, what: str = "") -> Array:
+        entry = self.entries[i]
+        end = arrays_on_disk.suffix(compress=entry["compress"])
+        return arrays_on_disk.load(f"{self.root}{os.sep}{stem(entry)}{what}{end}")
 
     def places(self, i: int) -> np.ndarray:
         """int32 [n, 3], up to 256 labelled voxels, evenly of every label; n is 0 without a mask."""

@@ -80,6 +80,7 @@ def prepare(cases: Sequence[Case], how: Preprocessing, config: ConfigDict) -> Bu
         cases,
         store_of(config),
         how=how,
+        compress=config.data.compress,
         workers=config.data.workers,
         on_bad=config.data.on_bad,
         progress=partial(track, what="preparing volumes"),

@@ -43,6 +43,7 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
         cases,
         cohort.store_of(config),
         how=how,
+        compress=config.data.compress,
         workers=config.data.workers,
         seconds=None if dry_run else GLANCE,
         progress=partial(track, what="looking at cases"),

@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rubik_jax.data import entries, volumes
+from rubik_jax.data import entries, loader, volumes
 from rubik_jax.data.cases import Case
+from rubik_jax.data.examples import Examples
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from tests.preprocessing import scaled
@@ -34,12 +35,33 @@ def test_entries_hold_the_scaled_volume_mask_and_affine(cohort, tmp_path):
     assert built.names == ("a", "b") and built.shapes == ((6, 7, 8, 2), (9, 5, 4, 2))
     for i, case in enumerate(cohort):
         read = volumes.read(case.images, channels=case.channels)
-        assert isinstance(built[i], np.memmap) and built[i].dtype == np.float16
+        assert isinstance(built[i].base, np.memmap) and built[i].dtype == np.float16
+        assert built[i] is built[i]  # opened once
         np.testing.assert_allclose(built.volume(i), read.array / 100, atol=1e-3)
         np.testing.assert_array_equal(built.affine(i), read.affine)
     np.testing.assert_array_equal(built.label(0).ravel(), np.arange(336) % 2)
     assert built.label(1) is None
     assert [volume.shape for volume in built.only(["b"])] == [(9, 5, 4, 2)]
+
+
+def test_compressed_entries_hold_the_same(cohort, tmp_path):
+    pytest.importorskip("blosc2")
+    plain, packed = (build(cohort, tmp_path / "store", compress=way) for way in (False, True))
+    assert not set(plain.keys) & set(packed.keys) and plain.shapes == packed.shapes
+    assert build(cohort, tmp_path / "store", compress=True) == packed
+    for one, other in zip(plain, packed, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(plain.label(0), packed.label(0))
+    assert packed.label(1) is None
+
+    def batch(built):
+        examples = Examples(built.only(["a"]), masks=True)
+        return next(
+            loader.training_batches(examples, window=(5, 9, 6), batch_size=4, seed=0, threads=0)
+        )
+
+    for name, array in batch(plain).items():
+        np.testing.assert_array_equal(array, batch(packed)[name])
 
 
 def test_what_is_noted_of_masks_is_of_the_stored_ones(cohort, tmp_path, nifti):
