@@ -32,12 +32,18 @@ def facts(description: dict[str, Any]) -> dict[str, str]:
     of_task = _puzzle(config) if config["task"] == "pretrain" else _supervised(description)
     return {
         "cohort": f"{data['source']}, {data['path']}: {cases}",
-        "volumes": "; ".join(steps(make_preprocessing(**description["preprocessing"]))),
+        **_volumes(description),
         **of_task,
         "optimiser": f"{optim['name']}, rate {optim['rate']:g}, {optim['schedule']}; "
         f"{config['steps']} steps of {config['batch_size']}",
         "versions": ", ".join(f"{k} {v}" for k, v in description["versions"].items()),
     }
+
+
+def _volumes(description: dict[str, Any]) -> dict[str, str]:
+    """What was done to them; nothing is said of it where arrays were trained on, not files."""
+    how = description.get("preprocessing")
+    return {"volumes": "; ".join(steps(make_preprocessing(**how)))} if how else {}
 
 
 def _puzzle(config: dict[str, Any]) -> dict[str, str]:
