@@ -145,16 +145,26 @@ class Norm(nn.Module):
 def max_pool(x: Float[Array, "b x y z c"], strides: Triple) -> Float[Array, "b u v w c"]:
     """The largest of each block of `strides` voxels; a rest that fills no block is cut off.
 
-    By reshaping, since blocks don't overlap: the gradient of a general pooling window scatters,
-    which costs as much as a convolution. An axis shorter than its stride is pooled whole.
+    Two by two, since blocks don't overlap: the gradient of a general pooling window scatters,
+    which costs as much as a convolution. An axis shorter than its stride is pooled whole. The
+    gradient of a block goes to one voxel, of equal ones to the first.
     """
-    strides = tuple(min(s, n) for s, n in zip(strides, x.shape[1:4], strict=True))
-    for axis, stride in enumerate(strides, start=1):
-        if stride > 1:
-            whole = x.shape[axis] // stride
-            x = lax.slice_in_dim(x, 0, whole * stride, axis=axis)
-            x = x.reshape(*x.shape[:axis], whole, stride, *x.shape[axis + 1 :]).max(axis + 1)
+    for axis in (3, 2, 1):
+        stride = min(strides[axis - 1], x.shape[axis])
+        whole = x.shape[axis] // stride * stride
+        parts = [lax.slice_in_dim(x, part, whole, stride, axis) for part in range(stride)]
+        x = functools.reduce(_larger, parts)
     return x
+
+
+def _larger(one: Array, other: Array) -> Array:
+    """The larger of each two, NaN if either is.
+
+    The gradient of `max` goes to what equals the result, which nothing need do where XLA computes
+    the two sides in different kernels, one with fused multiply-add: 0 / 0. This one compares
+    what it chooses between, and so always chooses.
+    """
+    return jnp.where((one >= other) | jnp.isnan(one), one, other)
 
 
 def pixel_shuffle(x: Float[Array, "b x y z f"], strides: Triple) -> Float[Array, "b u v w c"]:
