@@ -50,7 +50,8 @@ print(json.dumps({"devices": parallel.count(), "metrics": out, "stats": stats}))
 
 
 def run(devices: int, norm: str) -> dict:
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += f" --xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, norm],

@@ -30,7 +30,8 @@ def resident() -> dict[str, jnp.ndarray]:
 
 def draw(foreground: float, count: int = 200) -> dict[str, np.ndarray]:
     keys = jax.random.split(jax.random.key(0), count)
-    drawn = jax.vmap(draw_example, (0, None, None, None))(keys, resident(), WINDOW, foreground)
+    draw_all = jax.jit(jax.vmap(draw_example, (0, None, None, None)), static_argnums=(2, 3))
+    drawn = draw_all(keys, resident(), WINDOW, foreground)
     return {name: np.asarray(array) for name, array in drawn.items()}
 
 

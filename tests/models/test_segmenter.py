@@ -89,9 +89,10 @@ def test_every_voxel_is_answered_from_where_it_lies(head):
     """The gradient of a voxel's logit is largest about that voxel, in odd sizes too."""
     net = network(head)
     x = jax.random.normal(jax.random.key(0), (1, 13, 11, 7, 1))
-    variables = net.init(jax.random.key(1), x, False)
+    variables = jax.jit(net.init, static_argnums=2)(jax.random.key(1), x, False)
+    logit = jax.jit(jax.grad(lambda x, place: net.apply(variables, x, False)[(0, *place, 0)]))
     for place in ((2, 3, 1), (12, 10, 6)):
-        slope = jax.grad(lambda x, at=place: net.apply(variables, x, False)[(0, *at, 0)])(x)
+        slope = logit(x, place)
         weight = np.abs(np.asarray(slope))[0, ..., 0]
         centre = [
             np.average(np.arange(n), weights=weight.sum(axis=tuple({0, 1, 2} - {a})))

@@ -27,6 +27,12 @@ ENCODER = {
 }
 
 
+def compiled(task):
+    """The task as one program for each of its functions, not one for each operation in them."""
+    whole = ("loss", "evaluate", "respond")
+    return task._replace(**{name: jax.jit(getattr(task, name)) for name in whole})
+
+
 def variables(task):
     """Variables of the shapes that the task's `init` makes, without compiling it."""
     rng = np.random.default_rng(0)

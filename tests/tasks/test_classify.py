@@ -1,6 +1,5 @@
 """Classification: its loss, its numbers, and that an example's dropout is its own."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,13 +7,13 @@ import pytest
 from rubik_jax.errors import UserError
 from rubik_jax.tasks.classes import class_weights
 from rubik_jax.tasks.classify import classify, diagnose, score, show
-from tests.tasks.supervised import ENCODER, STILL, keys, variables
+from tests.tasks.supervised import ENCODER, STILL, compiled, keys, variables
 
 WINDOW = (4, 4, 4)
 
 
 def make(dropout=0.0, smoothing=0.0, classes=("a", "b", "c"), **loss):
-    return classify(
+    task = classify(
         channels=2,
         classes=classes,
         frequencies=(1 / len(classes),) * len(classes),
@@ -23,6 +22,7 @@ def make(dropout=0.0, smoothing=0.0, classes=("a", "b", "c"), **loss):
         loss={"smoothing": smoothing, "class_weights": (), "balanced": False} | loss,
         augmentation=STILL,
     )
+    return compiled(task)
 
 
 def batch(count=6):
@@ -38,7 +38,7 @@ def test_loss_and_accuracy_are_those_of_the_answers():
     task, given = make(), batch()
     held = variables(task)
     shares = np.asarray(task.respond(held, given["window"]))
-    loss, (_, report) = jax.jit(task.loss)(held, given, keys(6), 0)
+    loss, (_, report) = task.loss(held, given, keys(6), 0)
     np.testing.assert_allclose(
         loss, -np.log(shares[np.arange(6), given["target"]]).mean(), rtol=1e-4
     )

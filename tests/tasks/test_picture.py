@@ -20,10 +20,15 @@ def puzzle_of(turns: str, masking: float = 0.0) -> proxy.Puzzle:
 def game(puzzle: proxy.Puzzle, change=lambda said: said, parts=("order", "turn")):
     """Solves a puzzle with answers that are true, but for what `change` does to them."""
     window = jax.random.normal(jax.random.key(0), (*puzzle.grid.window, 2))
-    _, truth = proxy.play(KEY, window, puzzle, jnp.ones(()))
-    true = {"order": truth.order, "turn": truth.turns}
-    found = solve(KEY, window, puzzle, lambda _: change({name: true[name] for name in parts}))
-    return {name: np.asarray(value) for name, value in found.items()}, truth
+
+    @jax.jit
+    def run(window):
+        _, truth = proxy.play(KEY, window, puzzle, jnp.ones(()))
+        true = {"order": truth.order, "turn": truth.turns}
+        said = change({name: true[name] for name in parts})
+        return solve(KEY, window, puzzle, lambda _: said), truth
+
+    return jax.tree.map(np.asarray, run(window))
 
 
 @pytest.mark.parametrize("turns", ["none", "half", "all"])

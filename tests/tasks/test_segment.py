@@ -9,7 +9,7 @@ import pytest
 from rubik_jax import metrics
 from rubik_jax.errors import UserError
 from rubik_jax.tasks.segment import decoder_sizes, diagnose, segment
-from tests.tasks.supervised import ENCODER, STILL, keys, variables
+from tests.tasks.supervised import ENCODER, STILL, compiled, keys, variables
 
 VALUES = (0, 2, 5)
 MODEL = {"encoder": ENCODER, "scaling": "cube", "head": "duc", "convs": 0, "width": 0}
@@ -18,7 +18,7 @@ WINDOW = (4, 6, 3)
 
 
 def make(loss=None, model=None, augmentation=None, frequencies=(0.5, 0.3, 0.2)):
-    return segment(
+    task = segment(
         channels=1,
         values=VALUES,
         frequencies=frequencies,
@@ -27,6 +27,7 @@ def make(loss=None, model=None, augmentation=None, frequencies=(0.5, 0.3, 0.2)):
         loss=LOSS | (loss or {}),
         augmentation=STILL | (augmentation or {}),
     )
+    return compiled(task)
 
 
 def batch(count=3, labels=VALUES):
@@ -41,7 +42,7 @@ def batch(count=3, labels=VALUES):
 def test_loss_is_that_of_the_answers_to_the_window():
     task, given = make(), batch()
     held = variables(task)
-    loss, (_, report) = jax.jit(task.loss)(held, given, keys(3), 0)
+    loss, (_, report) = task.loss(held, given, keys(3), 0)
     shares = task.respond(held, given["window"])
     truth = np.searchsorted(VALUES, given["label"])
     wanted = -jnp.log(jnp.take_along_axis(shares, truth[..., None], -1)).mean()
