@@ -117,7 +117,8 @@ def walk(times, optimiser):
     path = [params]
     for _ in range(times):
         grads = jax.tree.map(jnp.ones_like, params)
-        updates, state = jax.jit(optimiser.update)(grads, state, params)
+        # Not compiled whole: XLA may round the same numbers otherwise in another program.
+        updates, state = optimiser.update(grads, state, params)
         params = optax.apply_updates(params, updates)
         path.append(params)
     return path
