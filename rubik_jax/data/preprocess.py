@@ -125,21 +125,26 @@ def prepare(
     if how.spacing is not None:
         size = resampling.shape_at(how.spacing, size, volume.affine)
 
+    # One file may hold all channels.
+    scans = volume.scans if len(volume.scans) > 1 else volume.scans * len(measured)
+    ends = [
+        (0.0, 1.0) if scan is None else _ends(voxels[(*region, channel)], known, how.intensity)
+        for channel, (scan, known) in enumerate(zip(scans, measured, strict=True))
+    ]
     array = np.zeros((*size, len(measured)), np.float16)
-    for channel, known in enumerate(measured):
-        # One file may hold all channels.
-        scan = volume.scans[min(channel, len(volume.scans) - 1)]
-        if scan is None:
-            continue
-        target = array[..., channel]
-        _fill(target, voxels[(*region, channel)], known, how.intensity)
-        bits = target.view(np.uint16)  # compared far faster than float16
-        if (bits == bits[0, 0, 0]).all():
+    inner = (slice(None),) * 3
+    if how.crop == "none" and all(
+        least >= known.background for (least, _), known in zip(ends, measured, strict=True)
+    ):  # what surrounds the foreground is 0 already
+        inner = tuple(slice(*ends) for ends in _foreground(voxels, measured))
+    _fill(array, voxels[region], ends, inner)
+    for channel, scan in enumerate(scans):
+        if scan is not None and _is_constant(array[..., channel]):
             one = len(volume.scans) == len(measured)
             raise UserError(
                 f"nothing is left of {scan.path if one else f'channel {channel} of {scan.path}'} "
-                f"by config.data.intensity ({how.intensity}): it becomes {target[0, 0, 0]:g} "
-                "everywhere"
+                f"by config.data.intensity ({how.intensity}): it becomes "
+                f"{array[0, 0, 0, channel]:g} everywhere"
             )
     prepared_labels = None
     if labels is not None:
@@ -196,9 +201,10 @@ def _foreground(array: np.ndarray, measured: Sequence[Statistics]) -> Box:
         voxels = array[..., channel]
         axes, steps = statistics.memory_order(voxels)  # in any other it takes several times as long
         above = voxels.transpose(axes)[steps] > array.dtype.type(known.background)
-        for place, axis in enumerate(axes):
-            along = above.any(axis=tuple({0, 1, 2} - {place}))
-            occupied[axis] |= along[steps[place]]
+        rows = above.any(axis=2)
+        found = rows.any(axis=1), rows.any(axis=0), above.any(axis=0).any(axis=0)
+        for axis, along, step in zip(axes, found, steps, strict=True):
+            occupied[axis] |= along[step]
     return tuple(_span(along) for along in occupied)
 
 
@@ -213,15 +219,30 @@ def _span(occupied: np.ndarray) -> tuple[int, int]:
     return start, stop
 
 
-def _fill(target: np.ndarray, source: np.ndarray, known: Statistics, how: Intensity) -> None:
-    """Scales a channel into the target, whose grid may be another."""
-    ends = _ends(source, known, how)
+def _fill(
+    target: np.ndarray,
+    source: np.ndarray,
+    ends: Sequence[tuple[float, float]],
+    inner: tuple[slice, ...],
+) -> None:
+    """Scales all channels into the target, which is zero and whose grid may be another.
+
+    Only what is `inner` needs to be looked at, where the grid is the same.
+    """
     if source.shape == target.shape:
-        scaling.scale(source, target, *ends)
+        scaling.scale(source[inner], target[inner], ends)
         return
-    scaled = np.empty(source.shape, np.float32)
-    scaling.scale(source, scaled, *ends)
-    scaling.scale(resampling.resample(scaled, target.shape, order=1), target, 0.0, 1.0)
+    scaled = np.empty((*source.shape[:3], 1), np.float32)
+    for channel, pair in enumerate(ends):
+        one = slice(channel, channel + 1)
+        scaling.scale(source[..., one], scaled, [pair])
+        resampled = resampling.resample(scaled[..., 0], target.shape[:3], order=1)
+        scaling.scale(resampled[..., None], target[..., one], [(0.0, 1.0)])
+
+
+def _is_constant(array: np.ndarray) -> bool:
+    bits = array.view(np.uint16)  # compared far faster than float16
+    return all((plane == bits[0, 0, 0]).all() for plane in bits)
 
 
 def _ends(source: np.ndarray, known: Statistics, how: Intensity) -> tuple[float, float]:
