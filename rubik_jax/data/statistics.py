@@ -128,7 +128,7 @@ def _measure(voxels: np.ndarray) -> Statistics:
 def _parted(voxels: np.ndarray, least: np.generic) -> tuple[np.generic, np.ndarray, int]:
     """The background, the voxels above it, and how many there are below it."""
     # What meets the definition has the ranks from 9/110 to 1/10, so this one, and is the only one.
-    some = _sample(voxels)
+    some = _sample(voxels, SAMPLE // 4)
     value = some[some.size * 9 // 100]
     equal = int(np.count_nonzero(voxels == value)) if value > least else 0
     if 10 * equal >= voxels.size:
@@ -147,10 +147,10 @@ def _together(groups: Sequence[tuple[int, float, float]]) -> tuple[float, float]
     return float(mean), math.sqrt(variance)
 
 
-def _sample(voxels: np.ndarray) -> np.ndarray:
-    """Some `SAMPLE` of the voxels, or all of fewer, sorted."""
+def _sample(voxels: np.ndarray, size: int = SAMPLE) -> np.ndarray:
+    """About so many of the voxels, or all of fewer, sorted."""
     # A step that shares no factor with the size hits all places of a row, and of a plane.
-    start = max(1, voxels.size // SAMPLE)
+    start = max(1, voxels.size // size)
     step = next(k for k in itertools.count(start) if math.gcd(k, voxels.size) == 1)
     return np.sort(voxels[::step])
 
