@@ -73,7 +73,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.workers = 2  # threads that read
     # What is done to every volume, in this order.
     c.data.orientation = "RAS"  # where x, y, z run to
-    c.data.crop = "none"  # or foreground: to what is above the least intensity
+    c.data.crop = "none"  # or foreground: to the box of what is above the background
     c.data.intensity = ConfigDict()
     c.data.intensity.kind = "percentile"  # or window: values, e.g. Hounsfield units; or zscore
     c.data.intensity.low = 0.5  # what becomes 0; with zscore in standard deviations, e.g. -3.0

@@ -1,6 +1,7 @@
 """A case: one subject, the files that belong to it, and what its source knows of it."""
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,13 @@ def canonical(name: str) -> str:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:8]
     return f"{encoded[: _LONGEST - 9].decode(errors='ignore')}~{digest}"
+
+
+def short(modalities: Sequence[str]) -> list[str]:
+    """A word for each modality: of globs such as "sub-*/anat/*_T1w.nii.gz" the T1w."""
+    words = [re.findall(r"[^\W_]+", stem(name)) for name in modalities]
+    last = [found[-1] if found else "" for found in words]
+    return last if all(last) and len({*last}) == len(last) else list(modalities)
 
 
 def choose(known: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:

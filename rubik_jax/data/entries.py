@@ -23,7 +23,7 @@ from rubik_jax.data import (
     statistics,
     volumes,
 )
-from rubik_jax.data.cases import Case
+from rubik_jax.data.cases import Case, short
 from rubik_jax.data.preprocess import Prepared, Preprocessing
 from rubik_jax.data.store import Store, stem
 from rubik_jax.errors import UserError
@@ -158,7 +158,7 @@ def ready(case: Case, how: Preprocessing) -> Ready:
                 values=case.values,
             )
         measured = statistics.measure(volume.array)
-        described = facts.describe(volume, labels, measured=measured)
+        described = facts.describe(volume, labels, measured=measured, names=short(case.modalities))
         try:
             prepared = preprocess.prepare(volume, labels, how, measured=measured)
         except UserError as error:

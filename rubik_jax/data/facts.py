@@ -16,7 +16,11 @@ _CHUNK = 2**20
 
 
 def describe(
-    volume: Volume, labels: np.ndarray | None, *, measured: Sequence[Statistics] | None = None
+    volume: Volume,
+    labels: np.ndarray | None,
+    *,
+    measured: Sequence[Statistics] | None = None,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The facts of a case, as JSON.
 
@@ -24,22 +28,27 @@ def describe(
         volume: [x, y, z, c], as read.
         labels: int16 [x, y, z], none below 0.
         measured: `statistics.measure` of the volume, where it is known already.
+        names: what the source calls the channels; none where it doesn't say.
 
     Returns:
         "format", "dtype" and "orientation" of the first image's file; "shape" and "spacing" (mm)
-        of the volume; "channels": of each, "min", "max", "mean" and "sd" of all voxels, and of its
-        foreground (the voxels above its background) the share as "foreground", the percentiles 0.5
-        and 99.5 as "low" and "high", and a "histogram" of 64 bins between them; "labels": value →
-        voxels, None without labels; "digest", which is the same for the same voxels of one type.
+        of the volume; "channels": of each its "name" where it has one, "min", "max", "mean" and
+        "sd" of all voxels, and of its foreground (the voxels above its background) the share as
+        "foreground", the percentiles 0.5 and 99.5 as "low" and "high", and a "histogram" of 64 bins
+        between them; "labels": value → voxels, None without labels; "digest", which is the same for
+        the same voxels of one type.
     """
     scan = next(scan for scan in volume.scans if scan is not None)
+    channels = [_channel(known) for known in measured or statistics.measure(volume.array)]
+    for channel, name in zip(channels, names, strict=False):
+        channel["name"] = name
     return {
         "format": scan.kind,
         "dtype": str(scan.dtype),
         "shape": list(volume.array.shape[:3]),
         "spacing": nib.affines.voxel_sizes(volume.affine).tolist(),
         "orientation": "".join(nib.aff2axcodes(scan.affine)),
-        "channels": [_channel(known) for known in measured or statistics.measure(volume.array)],
+        "channels": channels,
         "labels": None if labels is None else foreground.count(labels),
         "digest": _digest(volume.array),
     }

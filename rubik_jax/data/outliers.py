@@ -13,6 +13,7 @@ import numpy as np
 
 LEAST = 4  # cases, for one to be compared with the others
 RARE = 20  # what at most one in so many cases has is rare
+FEW = 16  # of a histogram's bins are filled by a mask
 BULK = 10  # one in so many cases may lie off at either end, and be named by one check
 
 Facts = Mapping[str, Any]
@@ -36,7 +37,7 @@ def find(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, list[str]]:
     Returns:
         Case -> sentences, each with what was found and what the others have; the gravest cases
         first. Of fewer than `LEAST` cases only what is wrong in itself is said: voxels that are
-        another case's, masks without a label, channels of zeros.
+        another case's, masks without a label or in the place of a scan, channels of zeros.
     """
     most = max(2, len(facts) // BULK)
     compared = []
@@ -45,13 +46,18 @@ def find(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, list[str]]:
         compared = [_grid(facts), _labels(facts), *rare, _volumes(facts), *_intensities(facts)]
         # Of what's only relative, the furthest are enough: many would bury the others.
         compared = [sorted(found, key=lambda of: -of.far)[:most] for found in compared]
-    checks = [_repeated(names, facts), _blank(facts), *compared, _absent(facts)]
+    checks = [_repeated(names, facts), _blank(facts), _masks(facts), *compared, _absent(facts)]
     said = defaultdict(dict)
     # A check that names many tells of the cohort rather than of cases, so it comes last.
     for found in sorted(checks, key=lambda found: len(found) > most):
         for case, _, sentence in found:
             said[names[case]][sentence] = None
     return {name: list(sentences) for name, sentences in said.items()}
+
+
+def called(facts: Facts, k: int) -> str:
+    """Channel k as its source calls it, or by its number."""
+    return facts["channels"][k].get("name", f"channel {k}")
 
 
 def amount(value: float) -> str:
@@ -88,9 +94,19 @@ def _blank(facts: Sequence[Facts]) -> list[Finding]:
     ]
 
 
+def _masks(facts: Sequence[Facts]) -> list[Finding]:
+    """Scans of few values among others of many: most likely masks that nobody told from scans."""
+    few = [
+        all(np.count_nonzero(channel["histogram"]) <= FEW for channel in of["channels"])
+        for of in facts
+    ]
+    said = "only a few values, as a mask holds (config.data.masks says which files are masks)"
+    return [] if all(few) else [Finding(i, 1, said) for i in np.flatnonzero(few)]
+
+
 def _absent(facts: Sequence[Facts]) -> list[Finding]:
     return [
-        Finding(i, 1, f"channel {k} is missing: it is 0 everywhere")
+        Finding(i, 1, f"{called(of, k)} is missing: it is 0 everywhere")
         for i, of in enumerate(facts)
         for k, channel in enumerate(of["channels"])
         if channel["min"] == channel["max"] == 0
@@ -175,7 +191,7 @@ def _intensities(facts: Sequence[Facts]) -> Iterator[list[Finding]]:
             key: np.array([f["channels"][k][key] for f in facts], float)
             for key in ("min", "max", "low", "high", "foreground")
         }
-        where = f" in channel {k}" if len(facts[0]["channels"]) > 1 else ""
+        where = f" in {called(facts[0], k)}" if len(facts[0]["channels"]) > 1 else ""
         width = np.where(of["high"] > of["low"], of["high"] - of["low"], of["max"] - of["min"])
         width[width == 0] = np.nan  # a channel that is missing has nothing to compare
         bounds = np.stack([of["low"], of["high"]], axis=1) + 0 * width[:, None]

@@ -14,7 +14,7 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from rubik_jax.data import formats
+from rubik_jax.data import foreground, formats
 from rubik_jax.data.formats import Scan
 from rubik_jax.errors import UserError
 
@@ -65,21 +65,25 @@ def read(
     Raises:
         UserError: names the file and what is wrong with it.
     """
-    parts = [path and _read(path, channels or 1, row, orientation) for path in images]
-    first, *others = (part for part in parts if part)
-    for part in others:
-        _refuse_other_grid(part, first)
-    scans = tuple(part and part.scan for part in parts)
-    if len(parts) == 1:
-        return Volume(first.array, first.affine, scans)
-    kinds = {part.array.dtype for part in (first, *others)}
-    kind = kinds.pop() if len(kinds) == 1 else np.float32
-    # x fastest, as the parts have it: else they would be copied one number at a time.
-    array = np.zeros((*first.array.shape[:3], len(parts)), kind, order="F")
-    for channel, part in enumerate(parts):
-        if part:
-            array[..., channel] = part.array[..., 0]
-    return Volume(array, first.affine, scans)
+    if len(images) == 1:
+        only = _read(images[0], channels or 1, row, orientation)
+        return Volume(only.array, only.affine, (only.scan,))
+    whole: _Part | None = None
+    scans: list[Scan | None] = [None] * len(images)
+    for channel, path in enumerate(images):
+        if path is None:
+            continue
+        part = _read(path, 1, row, orientation)
+        if whole is None:
+            # x fastest, as the parts have it: else they would be copied one number at a time.
+            size = (*part.array.shape[:3], len(images))
+            whole = part._replace(array=np.zeros(size, part.array.dtype, order="F"))
+        _refuse_other_grid(part, whole)
+        if part.array.dtype != whole.array.dtype:
+            whole = whole._replace(array=whole.array.astype(np.float32, copy=False))
+        whole.array[..., channel], scans[channel] = part.array[..., 0], part.scan
+        del part  # whose memory the next one takes
+    return Volume(whole.array, whole.affine, tuple(scans))
 
 
 def read_mask(
@@ -117,8 +121,7 @@ def read_mask(
         )
     labels = labels.astype(np.int16, copy=False)
     if values is not None:
-        present = np.flatnonzero(np.bincount(labels.ravel(order="K")))
-        undeclared = sorted(set(present.tolist()) - set(values))
+        undeclared = sorted({int(value) for value in foreground.count(labels)} - {*values})
         if undeclared:
             raise UserError(
                 f"the mask {path} holds the labels {undeclared}, which its source does not "

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
-from rubik_jax.data.outliers import amount, times
+from rubik_jax.data.outliers import amount, called, times
 from rubik_jax.data.writing import replacing
 from rubik_jax.report import markup, survey, thumbnails
 from rubik_jax.report.drawing import (
@@ -161,10 +161,11 @@ def _case(case: Shown, colours: Mapping[int, Colour], typical: np.ndarray, turn:
         None if labels is None else apply_orientation(labels, turn),
         np.take(case.spacing, np.argsort(turn[:, 0])).tolist(),
         colours,
+        [called(case.facts, k) for k in range(volume.shape[3])],
     )
     prepared = f"{times(volume.shape[:3])} voxels of {times(case.spacing)} mm"
     read = survey.line(case.facts, intensities=False)
-    histograms = "".join(_histograms(case.facts["channels"], typical))
+    histograms = "".join(_histograms(case.facts, typical))
     if not read.startswith(prepared):
         read += f"; prepared: {prepared}"
     return (
@@ -190,12 +191,12 @@ def _lines(typical: np.ndarray) -> str:
     return f'<svg class="hidden"><defs>{paths}</defs></svg>'
 
 
-def _histograms(channels: Sequence[Mapping[str, Any]], typical: np.ndarray) -> Iterator[str]:
+def _histograms(facts: Mapping[str, Any], typical: np.ndarray) -> Iterator[str]:
     """Each channel's histogram filled, and the mean of all cases as a line, on one scale."""
-    for k, (of, usual) in enumerate(zip(channels, typical, strict=True)):
+    for k, (of, usual) in enumerate(zip(facts["channels"], typical, strict=True)):
         counts = np.array(of["histogram"], float)
         shares = counts / max(1, counts.sum())
-        which = f"channel {k}: " if len(channels) > 1 else ""
+        which = f"{escape(called(facts, k))}: " if len(typical) > 1 else ""
         yield (
             f'<figure><svg viewBox="0 0 {len(counts)} {HIGH}" preserveAspectRatio="none">'
             f'<path d="{_steps(shares, usual)}V{HIGH}H0z"/><use href="#typical{k}"/></svg>'

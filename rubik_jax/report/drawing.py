@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -92,7 +93,7 @@ def row(tiles: Iterable[Tile]) -> str:
         middle, start = left + max(width, NARROW) / 2, left + max(0, NARROW - width) / 2
         right, up = (ENDS[axis] for axis in axes)
         drawn += (
-            f'<text x="{middle:.1f}" y="{TITLE - 6}" fill="currentColor">{title}</text>'
+            f'<text x="{middle:.1f}" y="{TITLE - 6}" fill="currentColor">{escape(title)}</text>'
             f'<g transform="translate({start:.1f} {TITLE + height:.1f}) scale(1 -1)">{content}</g>'
             f"{_letter(right, start + width - 9, TITLE + height / 2)}"
             f"{_letter(up, middle, TITLE + 9)}\n"

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from rubik_jax.data.outliers import amount, times
+from rubik_jax.data.outliers import amount, called, times
 from rubik_jax.report import progress
 
 SHOWN = 20  # cases that stand apart, or were skipped; labels
@@ -82,7 +82,7 @@ def intensities(facts: Sequence[Facts]) -> dict[str, tuple[str, ...]]:
         )
         least = min(channel["min"] for channel in channels)
         most = max(channel["max"] for channel in channels)
-        rows[f"channel {k}"] = (*map(amount, (least, low, mean, high, most)), f"{share:.0%}")
+        rows[called(facts[0], k)] = (*map(amount, (least, low, mean, high, most)), f"{share:.0%}")
     return rows
 
 

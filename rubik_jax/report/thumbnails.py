@@ -19,6 +19,7 @@ def tiles(
     labels: np.ndarray | None,
     spacing: Sequence[float],
     colours: Mapping[int, Colour],
+    channels: Sequence[str],
 ) -> Iterator[Tile]:
     """Three planes of the first channel, the axial one of the others, all at one scale.
 
@@ -27,6 +28,7 @@ def tiles(
         labels: [x, y, z], none below 0, or None.
         spacing: mm between voxels along x, y, z.
         colours: of each label but 0.
+        channels: what they are called.
     """
     at = middle(labels, volume.shape)
     extent = np.multiply(volume.shape[:3], spacing)
@@ -41,7 +43,7 @@ def tiles(
             plane = volume[..., channel][cut].astype(np.float32)
             grey = Image.fromarray(thumbnail(plane, pixels).T)
             picture = image(_bytes(grey, "JPEG", quality=QUALITY), "jpeg", pixels)
-            yield Tile(f"channel {channel}" if channel else title, axes, pixels, picture + rims)
+            yield Tile(channels[channel] if channel else title, axes, pixels, picture + rims)
 
 
 def thumbnail(plane: np.ndarray, size: Sequence[float]) -> np.ndarray:

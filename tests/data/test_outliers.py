@@ -187,3 +187,14 @@ def test_missing_channels_are_no_measure_for_those_that_are_there():
     (sentence,) = said.pop("15")
     assert re.search(r"in channel 1; the others typically [1-9][\d.]+ to \d{3}", sentence)
     assert set(said) == {str(i) for i in range(12)}
+
+
+def test_masks_among_the_scans_are_named_unless_all_are_such(tmp_path):
+    def mask(voxels):
+        return np.digitize(voxels, (300, 500)) * 1.0
+
+    cases = cohort(6) + [facts(seed, change=mask) for seed in range(6, 12)]
+    for case, sentences in found(cases).items():
+        assert ("config.data.masks" in " ".join(sentences)) == (int(case) >= 6)
+    assert set(map(str, range(6, 12))) <= found(cases).keys()
+    assert "config.data.masks" not in str(found(cases[6:]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rubik_jax.data import phantom, sources, volumes
-from rubik_jax.data.cases import Where
+from rubik_jax.data.cases import Where, short
 from rubik_jax.data.sources import find_cases
 from rubik_jax.errors import UserError
 from tests.files import declare, touch
@@ -124,3 +124,18 @@ def test_the_source_on_the_page_works(tmp_path, nifti, monkeypatch):
         find_cases("manifest", Where(table))
     with pytest.raises(UserError, match="expected one of brats, folder, manifest"):
         find_cases("none", Where(table))
+
+
+@pytest.mark.parametrize(
+    ("modalities", "said"),
+    [
+        (("sub-*/anat/*_T1w.nii.gz", "sub-*/anat/*_FLAIR.nii.gz"), ["T1w", "FLAIR"]),
+        (("T1/*.nrrd", "T2/*.nrrd"), ["T1", "T2"]),
+        (("*/T1", "*/T2"), ["T1", "T2"]),
+        (("T1", "T1Gd"), ["T1", "T1Gd"]),
+        (("a/*_x.nii", "b/*_x.nii"), ["a/*_x.nii", "b/*_x.nii"]),
+        ((), []),
+    ],
+)
+def test_modalities_are_told_apart_by_a_word(modalities, said):
+    assert short(modalities) == said

@@ -11,12 +11,13 @@ from rubik_jax.report import thumbnails
 from rubik_jax.report.drawing import PLANES, label_colours, row
 
 COLOURS = label_colours([0, 1, 2])
+NAMES = ("T1", "T2 <b>", "FLAIR")
 
 
 def pictures(read, volume, labels=None, spacing=(1.0, 1.0, 1.0)) -> list[tuple[str, np.ndarray]]:
     """Kind and pixels [u, v] of each image, in their order."""
     found = []
-    svg = row(thumbnails.tiles(volume, labels, spacing, COLOURS))
+    svg = row(thumbnails.tiles(volume, labels, spacing, COLOURS, NAMES))
     for element in read(svg).all("image"):
         kind, data = element.get("href").removeprefix("data:image/").split(";base64,")
         pixels = Image.open(io.BytesIO(base64.b64decode(data)))
@@ -44,7 +45,7 @@ def test_planes_are_those_through_the_middle_with_u_to_the_right_and_v_up(read, 
 def test_all_planes_have_one_scale_in_mm():
     volume, spacing = ramp((20, 30, 24)), (0.5, 1.0, 5.0)
     extent = np.multiply(spacing, volume.shape[:3])
-    for tile in thumbnails.tiles(volume, None, spacing, COLOURS):
+    for tile in thumbnails.tiles(volume, None, spacing, COLOURS, NAMES):
         assert tile.axes == PLANES[tile.title]
         per_mm = np.divide(tile.size, extent[list(tile.axes)])
         assert np.allclose(per_mm, thumbnails.SIDE / extent.max())
@@ -52,8 +53,8 @@ def test_all_planes_have_one_scale_in_mm():
 
 def test_further_channels_show_their_axial_plane():
     volume = np.concatenate([ramp((9, 8, 7))] * 3, axis=-1)
-    titles = [tile.title for tile in thumbnails.tiles(volume, None, (1, 1, 1), COLOURS)]
-    assert titles == ["sagittal", "coronal", "axial", "channel 1", "channel 2"]
+    titles = [tile.title for tile in thumbnails.tiles(volume, None, (1, 1, 1), COLOURS, NAMES)]
+    assert titles == ["sagittal", "coronal", "axial", *NAMES[1:]]
 
 
 @pytest.mark.parametrize("seed", range(4))
