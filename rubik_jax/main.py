@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 from rubik_jax import knobs, workdir
 from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import evaluate
-from rubik_jax.modes.opening import TASKS
+from rubik_jax.modes.posing import TASKS
 from rubik_jax.modes.predicting import predict
 from rubik_jax.modes.preparing import prepare
 from rubik_jax.modes.training import train

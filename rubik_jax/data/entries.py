@@ -17,13 +17,13 @@ from rubik_jax.data import (
     arrays_on_disk,
     facts,
     foreground,
-    formats,
     npz,
     preprocess,
     statistics,
     volumes,
 )
 from rubik_jax.data.cases import Case, short
+from rubik_jax.data.identity import identities
 from rubik_jax.data.preprocess import Prepared, Preprocessing
 from rubik_jax.data.store import Store, stem
 from rubik_jax.errors import UserError
@@ -227,26 +227,11 @@ def _begun(case: Case, how: Preprocessing, compress: bool) -> dict:
 
 def _key(case: Case, how: Preprocessing, compress: bool) -> str:
     """Another key whenever the files, their order, or what is done to them changes."""
-    files = [None if path is None else _identities(path) for path in case.images]
-    label = None if case.label is None else _identities(case.label)
+    files = [None if path is None else identities(path) for path in case.images]
+    label = None if case.label is None else identities(case.label)
     said = [FORMAT, case.name, files, label, case.channels, case.row, preprocess.to_json(how)]
     said.append(compress)
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-
-
-def _identities(path: Path) -> list[tuple[str, int, int]]:
-    """Of the files that a path stands for: a header and its voxels are two, a series is many."""
-    # A folder's own list will do, and does not open every slice.
-    files = [each for each in path.iterdir() if each.is_file()] if path.is_dir() else []
-    return [_identity(each) for each in sorted(files or formats.files(path))]
-
-
-def _identity(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
 def _files(root: Path, entry: dict) -> tuple[Path, Path, Path]:

@@ -1,6 +1,5 @@
 """What a config comes to: the cases and their split, the store, and the task."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,14 +15,11 @@ from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
+from rubik_jax.modes.posing import pose
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
-from rubik_jax.tasks.classify import classify
-from rubik_jax.tasks.pretrain import make_puzzle, pretrain
-from rubik_jax.tasks.segment import segment
+from rubik_jax.tasks.pretrain import make_puzzle
 from rubik_jax.types import Task
-
-TASKS = ("pretrain", "classify", "segment")
 
 
 class Run(NamedTuple):
@@ -104,7 +100,7 @@ def open_run(
             f"the cases of {config.data.path} have {channels} modalities, those of the run "
             f"{about['channels']}; expected as many, by config.data.modalities"
         )
-    task, targets = _task(config, channels, store, cases, parts, about)
+    task, targets = pose(config, channels, store, cases, parts, about)
     shares = ", ".join(f"{len(names)} {part}" for part, names in parts._asdict().items())
     say(
         f"{config.data.source}: cases: {shares}; prepared, they take "
@@ -117,86 +113,6 @@ def open_run(
         return run
     ignore = config.data.ignore if config.task == "segment" else -1
     return run._replace(foreground=config.data.foreground, ignore=ignore)
-
-
-def build_task(
-    config: ConfigDict,
-    channels: int,
-    answers: Sequence = (),
-    shares: Sequence[float] | None = None,
-) -> Task:
-    """The task of a config.
-
-    Args:
-        config: the run's.
-        channels: modalities of a volume.
-        answers: the names of the classes, or the labels.
-        shares: of the training cases or voxels that each has; None for equal ones.
-
-    Raises:
-        UserError: knobs that can't be used.
-    """
-    model, loss = config.model.to_dict(), config.loss.to_dict()
-    if config.task == "pretrain":
-        return pretrain(
-            channels=channels,
-            proxy_options=config.proxy.to_dict(),
-            model=model,
-            loss=loss,
-            augmentation=config.augment.to_dict(),
-            seed=config.seed,
-        )
-    options = {
-        "channels": channels,
-        "frequencies": tuple(shares or [1 / len(answers)] * len(answers)),
-        "window": tuple(config.window),
-        "model": model,
-        "loss": loss,
-        "augmentation": config.augment.to_dict(),
-    }
-    if config.task == "classify":
-        return classify(classes=tuple(answers), **options)
-    return segment(values=tuple(answers), **options)
-
-
-def _classes(
-    cases: Sequence[Case], parts: Split, known: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[float], dict[str, int]]:
-    """The classes, each's share of the training cases, and the number of each case's class."""
-    names = {case.name: case.target for case in cases}
-    found = set(names.values())
-    # Numbers by their size, and names as they are sorted.
-    ordered = sorted(found, key=lambda name: (not name.isdecimal(), name.zfill(9), name))
-    classes = tuple(known or ordered)
-    if len(classes) < 2:
-        raise UserError(f"all cases are of class {classes[0]!r}; expected at least two classes")
-    if found - set(classes):
-        raise UserError(
-            f"class {min(found - set(classes))!r} is none of those that the run knows, {classes}; "
-            "expected the same names"
-        )
-    targets = {name: classes.index(of) for name, of in names.items()}
-    counts = Counter(targets[name] for name in parts.train)
-    if parts.train:
-        say("to train on: " + ", ".join(f"{counts[k]} of {c!r}" for k, c in enumerate(classes)))
-    shares = [counts[k] / max(1, len(parts.train)) for k in range(len(classes))]
-    return classes, shares, targets
-
-
-def _labels(
-    store: Store, parts: Split, ignore: int, known: Sequence[int] | None
-) -> tuple[tuple[int, ...], list[float]]:
-    """The labels, and each's share of the training voxels."""
-    values = tuple(known or (value for value in store.values if value != ignore))
-    if len(values) < 2:
-        raise UserError(f"the masks hold the labels {values} alone; expected at least two")
-    counts = store.only(parts.train).counts
-    voxels = max(1, sum(counts.get(value, 0) for value in values))
-    shares = [counts.get(value, 0) / voxels for value in values]
-    if parts.train:
-        said = (f"{value}: {share:.2%}" for value, share in zip(values, shares, strict=True))
-        say(f"labels, and their share of the training voxels: {', '.join(said)}")
-    return values, shares
 
 
 def _answered(cases: Sequence[Case], task: str) -> list[Case]:
@@ -234,30 +150,6 @@ def _check(config: ConfigDict) -> tuple[int, int, int]:
             f"{list(REGIONS)}"
         )
     return window
-
-
-def _task(
-    config: ConfigDict,
-    channels: int,
-    store: Store,
-    cases: Sequence[Case],
-    parts: Split,
-    about: Mapping[str, Any],
-) -> tuple[Task, dict[str, int] | None]:
-    """The task, and the number of each case's class where classes are asked for."""
-    if config.task == "classify":
-        classes, shares, targets = _classes(cases, parts, about.get("classes"))
-        return build_task(config, channels, classes, shares), targets
-    if config.task == "segment":
-        values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
-        return build_task(config, channels, values, shares), None
-    task = build_task(config, channels)
-    say(
-        f"{len(task.about['orders'])} orders, Hamming distance at least "
-        f"{task.about['order_distance_least']}, "
-        f"{task.about['order_distance_mean']:.2f} on average"
-    )
-    return task, None
 
 
 def _without(parts: Split, skipped: Mapping[str, str]) -> Split:

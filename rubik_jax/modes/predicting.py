@@ -13,7 +13,7 @@ from rubik_jax.data.sources import Listing, find_cases, msd
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
 from rubik_jax.modes.evaluating import sliding
-from rubik_jax.modes.opening import build_task
+from rubik_jax.modes.posing import build_task
 from rubik_jax.predict import PREDICTIONS, predict_classes, predict_masks
 from rubik_jax.report.progress import say, track
 

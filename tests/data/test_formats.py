@@ -12,29 +12,18 @@ import SimpleITK
 from rubik_jax.data import formats
 from rubik_jax.data.cases import stem
 from rubik_jax.errors import UserError
+from tests.affines import turned
 
 VOXELS = np.random.default_rng(0).integers(-500, 900, (4, 5, 6)).astype(np.int16)  # [x, y, z]
 
 
-def _affine(degrees, axes, spacing=(0.9, 1.7, 3.1)):
-    """An affine near the orientation `axes`, turned about two axes."""
-    a = np.deg2rad(degrees)
-    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    to_ras = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(axes), (1, 1, 1))
-    affine = np.eye(4)
-    affine[:3, :3] = about_z @ about_x @ np.linalg.inv(to_ras)[:3, :3] @ np.diag(spacing)
-    affine[:3, 3] = (-31.5, 12.25, 80)
-    return affine
-
-
 GRIDS = {
-    "RAS": _affine(0, "RAS"),
-    "LAS": _affine(0, "LAS"),
-    "LPI": _affine(0, "LPI"),
-    "PSR": _affine(0, "PSR"),
-    "oblique": _affine(25, "RAS"),
-    "oblique SLA": _affine(20, "SLA"),
+    "RAS": turned(0, "RAS"),
+    "LAS": turned(0, "LAS"),
+    "LPI": turned(0, "LPI"),
+    "PSR": turned(0, "PSR"),
+    "oblique": turned(25, "RAS"),
+    "oblique SLA": turned(20, "SLA"),
 }
 TO_LPS = np.diag([-1.0, -1, 1])
 

@@ -10,31 +10,20 @@ import SimpleITK
 
 from rubik_jax.data import volumes, writing
 from rubik_jax.errors import UserError
+from tests.affines import turned
 
 RNG = np.random.default_rng(0)
 
 
-def _turned(degrees, axes="RAS", spacing=(0.9, 1.7, 3.1)):
-    """An affine near the orientation `axes`, turned about two axes."""
-    a = np.deg2rad(degrees)
-    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    to_ras = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(axes), (1, 1, 1))
-    affine = np.eye(4)
-    affine[:3, :3] = about_z @ about_x @ np.linalg.inv(to_ras)[:3, :3] @ np.diag(spacing)
-    affine[:3, 3] = (-31.5, 12.25, 80)
-    return affine
-
-
 GRIDS = {
-    "RAS": _turned(0),
-    "LAS": _turned(0, "LAS"),
-    "LPI": _turned(0, "LPI"),
-    "PSR": _turned(0, "PSR"),
-    "SLA": _turned(0, "SLA"),
-    "oblique": _turned(25),
-    "oblique PSR": _turned(20, "PSR", (1, 1, 6.5)),
-    "far oblique LIP": _turned(40, "LIP"),
+    "RAS": turned(0),
+    "LAS": turned(0, "LAS"),
+    "LPI": turned(0, "LPI"),
+    "PSR": turned(0, "PSR"),
+    "SLA": turned(0, "SLA"),
+    "oblique": turned(25),
+    "oblique PSR": turned(20, "PSR", (1, 1, 6.5)),
+    "far oblique LIP": turned(40, "LIP"),
 }
 
 

@@ -1,0 +1,25 @@
+"""Tells whether the files that a path stands for are still the same, without reading them."""
+
+from pathlib import Path
+
+from rubik_jax.data import formats
+from rubik_jax.errors import UserError
+
+
+def identities(path: Path) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of change (ns) of each: a header and its voxels are two files.
+
+    Raises:
+        UserError: one of them is not there, or can't be read.
+    """
+    # A folder's own list will do, and does not open every slice.
+    files = [each for each in path.iterdir() if each.is_file()] if path.is_dir() else []
+    return [_identity(each) for each in sorted(files or formats.files(path))]
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    return str(path.resolve()), status.st_size, status.st_mtime_ns
