@@ -6,12 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from rubik_jax.data import entries, npz
+from rubik_jax.data import entries, npz, store
 from rubik_jax.data.cases import Case
 from rubik_jax.data.preprocess import Preprocessing
-from rubik_jax.data.store import DTYPE
 from rubik_jax.errors import UserError
 
 
@@ -81,7 +78,7 @@ def _look(case: Case, root: Path, how: Preprocessing, compress: bool) -> Looked:
     try:
         entry = entries.find(case, root, how, compress=compress)
         if entry:
-            return Looked(case.name, entry["facts"], kept=True, size=_size(entry))
+            return Looked(case.name, entry["facts"], kept=True, size=store.size(entry))
         ready = entries.ready(case, how)
     except UserError as error:
         return Looked(case.name, None, str(error))
@@ -89,12 +86,6 @@ def _look(case: Case, root: Path, how: Preprocessing, compress: bool) -> Looked:
     size = prepared.array.nbytes + (0 if prepared.labels is None else prepared.labels.nbytes)
     seconds = time.monotonic() - begun
     return Looked(case.name, ready.facts, size=size, memory=ready.memory, seconds=seconds)
-
-
-def _size(entry: dict[str, Any]) -> int:
-    voxels = int(np.prod(entry["shape"][:3]))
-    mask = 0 if entry["label"] is None else voxels * np.dtype(np.int16).itemsize
-    return voxels * entry["shape"][3] * np.dtype(DTYPE).itemsize + mask
 
 
 def _spread(count: int) -> list[int]:

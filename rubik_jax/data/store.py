@@ -8,6 +8,7 @@
                              `foreground` of its mask; its presence commits the entry
 """
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -50,8 +51,8 @@ class Store(Sequence):
 
     @property
     def size(self) -> int:
-        """The bytes of all volumes."""
-        return sum(int(np.prod(shape)) * np.dtype(DTYPE).itemsize for shape in self.shapes)
+        """The bytes of all volumes and masks, before compression."""
+        return sum(map(size, self.entries))
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -106,6 +107,13 @@ class Store(Sequence):
         """The same store with these cases alone, in this order."""
         by_name = {entry["name"]: entry for entry in self.entries}
         return Store(self.root, tuple(by_name[name] for name in names))
+
+
+def size(entry: dict) -> int:
+    """The bytes of an entry's volume and mask, before compression."""
+    *sides, channels = entry["shape"]
+    mask = 0 if entry["label"] is None else np.dtype(np.int16).itemsize
+    return math.prod(sides) * (channels * np.dtype(DTYPE).itemsize + mask)
 
 
 def stem(entry: dict) -> str:
