@@ -83,7 +83,6 @@ def predict_masks(
     _refuse_to_replace_inputs(cases, [*masks, *(kept if probabilities else ())])
     _make(output)
     moved = how.crop != "none" or how.spacing is not None
-    grid = {"orientation": how.orientation}
 
     def one(case: Case, mask: Path, beside: Path, scratch: Path) -> Path:
         size, prepared = _prepared(case, how)
@@ -108,6 +107,7 @@ def predict_masks(
         if moved:
             best, found = _restored(found, prepared, size, scratch / "restored")
         like = next(path for path in case.images if path is not None)
+        grid = {"row": case.row, "orientation": how.orientation}
         if probabilities:
             writing.write_probabilities(beside, found, like, **grid)
         writing.write_mask(mask, np.array(values, np.int16)[best], like, **grid)
@@ -248,7 +248,8 @@ def _refuse_to_replace_inputs(cases: Sequence[Case], targets: Iterable[Path]) ->
     own = {
         path.resolve(): case.name
         for case in cases
-        for path in (*case.images, *([case.label] if case.label else []))
+        for path in (*case.images, case.label)
+        if path is not None
     }
     for target in targets:
         if target.resolve() in own:

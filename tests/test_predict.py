@@ -227,6 +227,21 @@ def test_an_output_that_is_a_file_is_refused(cases, tmp_path):
             _masks(cases, output)
 
 
+def test_a_scan_may_lack_a_modality_or_be_a_row_of_a_file(cases, tmp_path):
+    """Rows differ in shape from the file's own array, whose grid is nobody's."""
+    rows = np.random.default_rng(0).integers(0, 100, (3, 5, 6, 7)).astype(np.int16)
+    np.savez(tmp_path / "rows.npz", train_images=rows)
+    scan = np.asarray(nib.load(cases[2].images[0]).dataobj)
+    given = [
+        (Case("lacks", (cases[2].images[0], None)), scan),
+        (Case("row", (tmp_path / "rows.npz",), row=("train_images", 1)), rows[1]),
+    ]
+    for case, voxels in given:
+        (path,) = _masks([case], tmp_path / "out", probabilities=True)
+        expected = np.array([0, 1, 4])[np.digitize(voxels, [100 / 3, 200 / 3])]
+        np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), expected)
+
+
 @pytest.mark.parametrize("role", ["scan", "mask"])
 def test_a_prediction_never_takes_the_place_of_a_scan_or_its_mask(cases, tmp_path, role):
     scan = cases[0].images[0]
