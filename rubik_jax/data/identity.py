@@ -12,8 +12,8 @@ def identities(path: Path) -> list[tuple[str, int, int]]:
     Raises:
         UserError: one of them is not there, or can't be read.
     """
-    # A folder's own list will do, and does not open every slice.
-    files = [each for each in path.iterdir() if each.is_file()] if path.is_dir() else []
+    # Whatever lies below a folder: the slices are among that, and need not be opened to be told.
+    files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else []
     return [_identity(each) for each in sorted(files or formats.files(path))]
 
 

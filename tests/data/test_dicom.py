@@ -8,6 +8,7 @@ import pytest
 import SimpleITK
 
 from rubik_jax.data import formats, volumes, writing
+from rubik_jax.data.identity import identities
 from rubik_jax.errors import UserError
 
 VOXELS = np.random.default_rng(0).integers(-500, 900, (6, 5, 4)).astype(np.int16)  # [z, y, x]
@@ -147,6 +148,16 @@ def test_folders_of_folders_hold_what_lies_below(tmp_path):
     assert formats.find(tmp_path) == [first, second]
     with pytest.raises(UserError, match=r"holds 2 DICOM series \(study/1/0\.dcm: 6 of 4x5"):
         formats.open_scan(tmp_path / "patient")
+
+
+def test_a_folder_is_another_once_a_slice_of_it_is(tmp_path):
+    """Wherever below it the slices lie, and whatever lies beside them."""
+    write(tmp_path / "p" / "study")
+    (tmp_path / "p" / "report.txt").write_text("no slice")
+    known = identities(tmp_path / "p")
+    assert identities(tmp_path / "p") == known
+    write(tmp_path / "p" / "study", VOXELS + 1)
+    assert identities(tmp_path / "p") != known
 
 
 def test_a_file_of_many_frames_is_a_volume(tmp_path):
