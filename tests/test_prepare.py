@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rubik_jax import checkpoints
+from rubik_jax import checkpoints, train
 from rubik_jax.main import main
 from tests.test_bad_input import AFFINE, CASES, SIZE, cut, mask, scan, sound
 
@@ -112,6 +112,26 @@ def test_skipped_cases_are_listed_and_stay_out(cohort, capsys):
         cut(path, 500)
     assert main(command(cohort, "pretrain", *more, run="other")) == 2
     assert "none of 4 cases can be used, the first, " in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_remembers_what_it_left_out(cohort, monkeypatch):
+    cut(cohort / "scans" / "b.nii.gz", 900)
+    more = (*PUZZLE, "--config.data.on_bad=skip", "--config.every.checkpoint=1")
+    report, run = train._Keeper.report, cohort.parent / "run"
+
+    def broken(keeper, step: int) -> str:
+        if step == 2:
+            raise KeyboardInterrupt
+        return report(keeper, step)
+
+    monkeypatch.setattr(train._Keeper, "report", broken)
+    assert main(command(cohort, "pretrain", *more)) == 130
+    monkeypatch.undo()
+    assert main(command(cohort, "pretrain", *more)) == 0
+    for kind in ("latest", "best"):
+        assert list(checkpoints.describe(checkpoints.find(run, kind))["skipped"]) == ["b"]
+    (run / "results.json").unlink()
+    assert main(command(cohort, "pretrain", *more)) == 0
 
 
 def test_predictions_repeat_what_was_done_whatever_the_scans_are_like(cohort, capsys):
