@@ -158,6 +158,9 @@ def test_predictions_repeat_what_was_done_whatever_the_scans_are_like(cohort, ca
     assert f"{bad} is constant" in capsys.readouterr().err
     assert main([*predict, glob, "--config.data.on_bad=skip"]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["f.nii.gz", "skipped.csv"]
+    bad.unlink()
+    assert main([*predict, glob]) == 0  # an earlier call's list is not left to mislead
+    assert [path.name for path in out.iterdir()] == ["f.nii.gz"]
 
 
 def test_what_is_odd_but_sound_is_prepared_and_said(cohort, capsys):

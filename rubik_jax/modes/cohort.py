@@ -108,10 +108,12 @@ def store_of(config: ConfigDict) -> Path:
 
 
 def write_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
-    """Writes the cases that are left out, with the reason of each, where there are any."""
-    if skipped:
-        rows = [{"case": name, "reason": reason} for name, reason in skipped.items()]
-        tables.write(folder / workdir.SKIPPED, rows)
+    """Writes the cases that are left out, with the reason of each; no file where there are none."""
+    if not skipped:
+        (folder / workdir.SKIPPED).unlink(missing_ok=True)  # that of an earlier call
+        return
+    rows = [{"case": name, "reason": reason} for name, reason in skipped.items()]
+    tables.write(folder / workdir.SKIPPED, rows)
 
 
 def say_skipped(skipped: Mapping[str, str]) -> None:
