@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import segment
 from rubik_jax import checkpoints, train
+from rubik_jax.data.store import Store
+from rubik_jax.errors import UserError
 from rubik_jax.main import main
+from rubik_jax.modes.cohort import fitting
 from tests.test_bad_input import AFFINE, CASES, SIZE, cut, mask, scan, sound
 
 SMALL = (
@@ -132,6 +136,18 @@ def test_a_run_that_goes_on_remembers_what_it_left_out(cohort, monkeypatch):
         assert list(checkpoints.describe(checkpoints.find(run, kind))["skipped"]) == ["b"]
     (run / "results.json").unlink()
     assert main(command(cohort, "pretrain", *more)) == 0
+
+
+def test_cases_that_are_too_small_may_be_skipped_unless_all_are():
+    config = segment.get_config("cohort=folder")
+    config.data.pad, config.data.on_bad = "refuse", "skip"
+    store = Store(
+        Path(), tuple({"name": n, "shape": [k, 9, 9, 1]} for n, k in (("a", 5), ("b", 9)))
+    )
+    kept, small = fitting(store, (8, 8, 8), config)
+    assert kept.names == ("b",) and list(small) == ["a"]
+    with pytest.raises(UserError, match=r"smaller than the window of 8x8x8.*\(1 of 1 cases are\)"):
+        fitting(store.only(["a"]), (8, 8, 8), config)
 
 
 def test_predictions_repeat_what_was_done_whatever_the_scans_are_like(cohort, capsys):

@@ -93,11 +93,12 @@ def fitting(
     """The cases that the window fits into, and why the others are left out, if they may be.
 
     Raises:
-        UserError: a case is too small, and neither padding nor leaving it out was asked for.
+        UserError: a case is too small, and neither padding nor leaving it out was asked for; or
+            all are.
     """
     knob = "config.proxy.cube" if config.task == "pretrain" else "config.window"
     small = loader.too_small(store.shapes, store.names, window, pad=config.data.pad, knob=knob)
-    if small and config.data.on_bad == "fail":
+    if small and (config.data.on_bad == "fail" or len(small) == len(store)):
         raise UserError(f"{next(iter(small.values()))} ({len(small)} of {len(store)} cases are)")
     return store.only([name for name in store.names if name not in small]), small
 
