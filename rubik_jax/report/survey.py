@@ -179,7 +179,7 @@ def _columns(what: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]
     for column in columns:
         grid.add_column(column, justify="right")
     for name, cells in _first(rows):
-        grid.add_row(name, *cells)
+        grid.add_row(Text(name), *cells)
     if len(rows) > SHOWN:
         grid.add_row(f"… {len(rows) - SHOWN} more")
     return grid

@@ -114,6 +114,14 @@ def test_all_fits_on_a_terminal_and_says_each_thing_once(shown, terminal):
     assert lines[-2:] == ["180 MiB", "2 minutes"]
 
 
+def test_a_modality_is_called_as_its_glob_is(shown):
+    globs = ["T1/[a-c]*.nii", NASTY]
+    case = facts()
+    case["channels"] = [case["channels"][0] | {"name": glob} for glob in globs]
+    text = "\n".join(shown(["a"], [case]))
+    assert all(name in text for name in globs)
+
+
 def test_many_that_stand_apart_are_cut_short(shown):
     names = named(50)
     lines = shown(names, [facts(i) for i in range(50)], reasons={name: ["odd"] for name in names})
