@@ -137,6 +137,13 @@ def test_a_run_that_goes_on_remembers_what_it_left_out(cohort, monkeypatch):
     (run / "results.json").unlink()
     assert main(command(cohort, "pretrain", *more)) == 0
 
+    # What starts from it leaves it out as well, and goes on, though nothing is wrong with it now.
+    scan(cohort / "scans" / "b.nii.gz")
+    fine = command(cohort, "segment", *SEGMENT, f"--config.init_from={run}", run="fine")
+    assert main(fine) == 0
+    (cohort.parent / "fine" / "results.json").unlink()
+    assert main(fine) == 0
+
 
 def test_cases_that_are_too_small_may_be_skipped_unless_all_are():
     config = segment.get_config("cohort=folder")

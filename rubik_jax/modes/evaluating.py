@@ -19,7 +19,7 @@ from rubik_jax.metrics import for_json
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.opening import Run, open_run
-from rubik_jax.modes.splitting import split_of
+from rubik_jax.modes.splitting import Division, split_of
 from rubik_jax.report import page, tables
 from rubik_jax.report.progress import say, track
 from rubik_jax.step import EVALUATION, stream
@@ -68,7 +68,7 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     """
     source = export.load_source(folder)
     # The split of the run, whatever has been added to the cohort since.
-    run = run or open_run(config, lambda *_: split_of(folder), source.description)
+    run = run or open_run(config, lambda *_: Division(split_of(folder), {}), source.description)
     part = "test" if run.split.test else "train"
     if run.task.respond is None:
         results, pictures = _play(run, config, source, part)
@@ -93,9 +93,9 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
 
 
-def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Split:
+def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Division:
     del absent
-    return Split((), (), tuple(case.name for case in cases))
+    return Division(Split((), (), tuple(case.name for case in cases)), {})
 
 
 def _play(run: Run, config: ConfigDict, source: Source, part: str) -> tuple[dict, dict[str, Any]]:

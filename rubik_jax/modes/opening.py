@@ -16,6 +16,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.posing import pose
+from rubik_jax.modes.splitting import Division
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
 from rubik_jax.tasks.pretrain import make_puzzle
@@ -68,7 +69,7 @@ class Run(NamedTuple):
 
 def open_run(
     config: ConfigDict,
-    divide: Callable[[Sequence[Case], Collection[str]], Split],
+    divide: Callable[[Sequence[Case], Collection[str]], Division],
     about: Mapping[str, Any] | None = None,
 ) -> Run:
     """Prepares the cohort and builds the task; whatever can't be is refused here.
@@ -87,11 +88,11 @@ def open_run(
     listing = cohort.list_cases(config)
     how = cohort.preprocessing(config, listing.cases, about)
     cases = _answered(listing.cases, config.task)
-    parts = divide(cases, listing.skipped.keys())
+    parts, left = divide(cases, listing.skipped.keys())
     cases = _listed(cases, parts)
     store, bad = cohort.prepare(cases, how, config)
     store, small = cohort.fitting(store, window, config)
-    skipped = listing.skipped | bad | small
+    skipped = left | listing.skipped | bad | small
     cohort.say_skipped(skipped)
     parts, cases = _without(parts, skipped), [c for c in cases if c.name not in skipped]
     channels = store.shapes[0][-1]

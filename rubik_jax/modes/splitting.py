@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -12,6 +13,13 @@ from rubik_jax.errors import UserError
 from rubik_jax.report.progress import say
 
 
+class Division(NamedTuple):
+    """A split, and the cases that an earlier run left out, and so this one does: name -> why."""
+
+    parts: Split
+    skipped: dict[str, str]
+
+
 def split_of(run_dir: Path) -> Split:
     """The split that a run was begun with."""
     return Split(**{k: tuple(v) for k, v in workdir.read(run_dir / workdir.SPLIT).items()})
@@ -19,11 +27,11 @@ def split_of(run_dir: Path) -> Split:
 
 def keep_split(
     config: ConfigDict, folder: Path, cases: Sequence[Case], absent: Collection[str]
-) -> Split:
+) -> Division:
     """The split of a run that goes on; UserError where cases have come since it began."""
     del absent  # it knows its own
-    parts = split_of(folder)
-    known = {name for part in parts for name in part} | skipped_by(folder).keys()
+    parts, skipped = split_of(folder), skipped_by(folder)
+    known = {name for part in parts for name in part} | skipped.keys()
     new = [case.name for case in cases if case.name not in known]
     whole = config.task == "pretrain" or config.data.labelled == "all"
     if new and whole:
@@ -31,10 +39,10 @@ def keep_split(
             f"{folder / workdir.SPLIT} no longer fits the cohort: case {new[0]!r} was added since "
             "the run began; expected the same cases, or another --workdir"
         )
-    return parts
+    return Division(parts, skipped)
 
 
-def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str]) -> Split:
+def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str]) -> Division:
     """The split of a run that begins: that of the run it starts from, else as the config says.
 
     Args:
@@ -47,14 +55,15 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
     """
     options = config.data.split.to_dict() | {"absent": absent}
     if config.task == "pretrain":
-        return make_split(cases, **options)
+        return Division(make_split(cases, **options), {})
     seen, like = options.pop("seen"), options.pop("run") or config.init_from
-    parts = None
+    parts, skipped = None, {}
     if like and not (options["folds"] or options["file"]):
         like = Path(like).expanduser()
-        before, skipped = split_of(like), skipped_by(like)
-        parts = inherit([case for case in cases if case.name not in skipped], before)
+        before, left = split_of(like), skipped_by(like)
+        parts = inherit([case for case in cases if case.name not in left], before)
         if parts:
+            skipped = {case.name: left[case.name] for case in cases if case.name in left}
             say(f"the split is that of {like}, whatever config.data.split says")
     parts = parts or make_split(cases, **options)
     if config.init_from:
@@ -66,7 +75,7 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
     if not parts.train:
         raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
     targets = {case.name: case.target for case in cases} if config.task == "classify" else None
-    return limit(parts, config.data.labelled, options["seed"], targets)
+    return Division(limit(parts, config.data.labelled, options["seed"], targets), skipped)
 
 
 def skipped_by(run_dir: Path) -> dict[str, str]:

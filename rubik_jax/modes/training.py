@@ -55,8 +55,6 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     before = checkpoints.describe(checkpoints.find(folder, "latest")) if begun else {}
     divide = partial(keep_split, config, folder) if begun else partial(draw_split, config)
     run = open_run(config, divide, before)
-    # A split that is kept lacks what was left out when it was drawn, so nothing asks for it again.
-    run = run._replace(skipped=before.get("skipped", {}) | run.skipped)
     data = _data(run, config)
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
     if config.task == "segment":
