@@ -24,7 +24,7 @@ EARLIER = ("train", "prepare")  # those that a config is given to; the others fi
 # What the later modes may change of a run's config: what is looked at, not what was trained.
 SOURCE = (
     *("source", "path", "name", "modalities", "missing", "masks", "labels", "count"),
-    *("on_bad", "store", "workers"),
+    *("on_bad", "pad", "store", "workers"),
 )
 LATER = (*(f"data.{name}" for name in SOURCE), "inference.", "evaluate.")
 ONLY = {"dry_run": EARLIER, "input": ("predict",), "output": ("predict", "evaluate")}

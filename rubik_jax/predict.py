@@ -207,7 +207,7 @@ def _prepared(case: Case, how: Preprocessing) -> tuple[tuple[int, int, int], Pre
             case.images, channels=case.channels, row=case.row, orientation=how.orientation
         )
         return volume.array.shape[:3], prepare(volume, None, how)
-    except UserError as error:
+    except (UserError, MemoryError) as error:
         raise UnreadableError(f"case {case.name!r} cannot be read: {error}") from error
 
 

@@ -1,6 +1,7 @@
 """Arrays on disk that windows are read from: plain and memory-mapped, or compressed in blocks."""
 
 import functools
+import resource
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -74,8 +75,8 @@ def load(path: str | Path) -> Array:
 
 
 # Opening takes longer than copying a small window does, so maps are kept; each holds one of the
-# thousand or so files that a process may have open.
-@functools.lru_cache(maxsize=512)
+# files that a process may have open, of which some systems allow few.
+@functools.lru_cache(maxsize=resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
 def _mapped(path: str) -> np.ndarray:
     """A plain view of the map, since slicing costs `np.memmap` more than an array."""
     return np.load(path, mmap_mode="r").view(np.ndarray)

@@ -229,8 +229,8 @@ def _key(case: Case, how: Preprocessing, compress: bool) -> str:
     """Another key whenever the files, their order, or what is done to them changes."""
     files = [None if path is None else identities(path) for path in case.images]
     label = None if case.label is None else identities(case.label)
-    said = [FORMAT, case.name, files, label, case.channels, case.row, preprocess.to_json(how)]
-    said.append(compress)
+    case = case._replace(images=files, label=label, target=None, part=None)  # which are not kept
+    said = [FORMAT, *case, preprocess.to_json(how), compress]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
 

@@ -36,7 +36,7 @@ def describe(
         "sd" of all voxels, and of its foreground (the voxels above its background) the share as
         "foreground", the percentiles 0.5 and 99.5 as "low" and "high", and a "histogram" of 64 bins
         between them; "labels": value → voxels, None without labels; "digest", which is the same for
-        the same voxels of one type.
+        the same voxels of one type in one order in memory.
     """
     scan = next(scan for scan in volume.scans if scan is not None)
     channels = [_channel(known) for known in measured or statistics.measure(volume.array)]

@@ -154,13 +154,18 @@ def _check(config: ConfigDict) -> tuple[int, int, int]:
 
 
 def _without(parts: Split, skipped: Mapping[str, str]) -> Split:
-    """The split without the cases that can't be used; UserError where none is left to train on."""
+    """The split without the cases that can't be used.
+
+    Raises:
+        UserError: none is left to train on, or to test, though there were some.
+    """
     left = Split(*(tuple(name for name in part if name not in skipped) for part in parts))
-    if parts.train and not left.train:
-        reason = skipped[parts.train[0]]
-        raise UserError(
-            f"none of the {len(parts.train)} training cases can be used, the first because {reason}"
-        )
+    for part, what in ((parts.train, "training"), (parts.test, "test")):
+        if part and not {*part} - skipped.keys():
+            raise UserError(
+                f"none of the {len(part)} {what} cases can be used, the first because "
+                f"{skipped[part[0]]}"
+            )
     return left
 
 

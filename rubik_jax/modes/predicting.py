@@ -102,10 +102,10 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> Listing:
     listing = find_cases(source, where, missing=options.missing)
     if whole:
         return listing._replace(cases=[c._replace(channels=channels) for c in listing.cases])
-    first = listing.cases[0]
-    if (first.channels or len(first.images)) != channels:
+    found = listing.cases[0].channels or len(listing.cases[0].images)
+    if found != channels:
         raise UserError(
-            f"{scans} has {len(first.images)} modalities, the run was trained on {channels}; "
+            f"{scans} has {found} modalities, the run was trained on {channels}; "
             "expected as many, by config.data.modalities"
         )
     return listing

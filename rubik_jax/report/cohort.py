@@ -20,8 +20,6 @@ from rubik_jax.report.drawing import (
     samples,
 )
 
-REPORT = "data_report.html"
-
 HIGH = 40  # pixels of a histogram
 
 

@@ -149,7 +149,7 @@ def test_the_space_of_nrrd_says_what_its_numbers_mean(tmp_path, space, signs):
 def test_either_byte_order_is_read_in_itk(tmp_path, order, packed):
     content = VOXELS.astype(f"{order}i2").tobytes(order="F")
     nrrd = (
-        "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 5 6\n"
+        "NRRD0004\ntype: short\ndimension: 3\nspace: LPS\nsizes: 4 5 6\n"
         f"endian: {'big' if order == '>' else 'little'}\n"
         f"encoding: {'gzip' if packed else 'raw'}\n\n"
     )

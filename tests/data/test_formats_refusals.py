@@ -129,6 +129,7 @@ def test_refuses_edges_that_nobody_means(tmp_path, capfd, name, edges, said):
         ("a.nrrd", b"(2,0,0)", b"(0,0,0)", "voxels of 0 x 3 x 4 mm"),
         ("a.nrrd", b"(2,0,0)", b"(0,2,0)", "singular affine"),
         ("a.nrrd", b"(2,0,0)", b"(nan,0,0)", "cannot be read as NRRD"),
+        ("a.nrrd", b"space: left", b"spice: left", "has no space, so left and right"),
         ("a.nrrd", b"type: short", b"type: shirt", "cannot be read as NRRD"),
         ("a.mha", b"ElementSpacing = 2", b"ElementSpacing = 0", "voxels of 0 x 3 x 4 mm"),
         ("a.mha", b"TransformMatrix = 1 0 0 0 1", b"TransformMatrix = 1 0 0 1 0", "singular"),

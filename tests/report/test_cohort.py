@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from rubik_jax.errors import UserError
 from rubik_jax.report import cohort
+from rubik_jax.workdir import DATA_REPORT as REPORT
 
 NASTY = "<b>case</b> & <script>"
 
@@ -51,7 +52,7 @@ def shown(name, *, reasons=(), channels=1, labels=True, shape=(20, 24, 16), open
 
 def written(folder, cases, **options) -> str:
     options = {"skipped": {}, "done": ["axes turned"]} | options
-    path = folder / cohort.REPORT
+    path = folder / REPORT
     cohort.write(path, cases, title="a cohort", about="0.1", command="python", **options)
     return path.read_text(encoding="utf-8")
 
@@ -114,8 +115,8 @@ def test_a_case_that_fails_leaves_the_old_page_alone(tmp_path):
     broken = shown("b")._replace(volume=lambda: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(UserError, match="cannot be written"):
         written(tmp_path, [shown("a"), broken])
-    assert (tmp_path / cohort.REPORT).read_text() == old
-    assert [path.name for path in tmp_path.iterdir()] == [cohort.REPORT]
+    assert (tmp_path / REPORT).read_text() == old
+    assert [path.name for path in tmp_path.iterdir()] == [REPORT]
 
 
 @pytest.mark.parametrize(("channels", "most"), [(1, 16_000), (4, 30_000)])

@@ -137,6 +137,12 @@ def _data(path: Path, kind: str) -> _Data | None:
 
 def _nrrd_data(path: Path, head: bytes) -> _Data | None:
     header = re.match(rb"(?s).*?(?:\r?\n\r?\n|\Z)", head)[0]
+    # ITK takes all for LPS, and names no space where it writes a series itself.
+    if not _field(header, rb"space:") and _field(header, rb"space dimension:") != "4":
+        raise UserError(
+            f"{path} has no space, so left and right are unknown: expected one in its header, such "
+            "as space: left-posterior-superior"
+        )
     encoding = _field(header, rb"encoding:")
     if encoding not in ("raw", "gz", "gzip") or _field(header, rb"(?:line|byte) ?skip:"):
         return None
