@@ -23,8 +23,8 @@ from benchmarks.readers import READERS, Task
 from rubik_jax.data.cases import Where
 from rubik_jax.data.sources import find_cases
 
-_SECONDS = 0.1  # of a turn: short ones find the moments in which nothing else runs
-_TURNS = 4  # of a contestant in a round
+_SECONDS = 0.04  # of a turn: short ones find the moments in which nothing else runs
+_TURNS = 12  # of a contestant in a round
 _COLD = 3  # rounds with the files out of memory
 _AHEAD = 6  # batches that may have been read in others' turns: these don't count
 
