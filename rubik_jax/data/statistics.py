@@ -152,7 +152,8 @@ def _sample(voxels: np.ndarray, size: int = SAMPLE) -> np.ndarray:
     # A step that shares no factor with the size hits all places of a row, and of a plane.
     start = max(1, voxels.size // size)
     step = next(k for k in itertools.count(start) if math.gcd(k, voxels.size) == 1)
-    return np.sort(voxels[::step])
+    # Numpy sorts short numbers by their digits if asked for a stable order, in a quarter of the time.
+    return np.sort(voxels[::step], kind="stable" if voxels.itemsize <= 2 else None)
 
 
 def _percentile(voxels: np.ndarray, share: float, sample: np.ndarray) -> float:

@@ -58,7 +58,7 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
         facts,
         reasons=outliers.find(names, facts),
         skipped=listing.skipped | bad,
-        estimate=_cost(sound, len(cases), config.data.workers),
+        estimate=_cost(sound, len(cases), config),
     )
     if dry_run:
         if bad and config.data.on_bad == "fail":
@@ -91,20 +91,21 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
     cohort.say_skipped(skipped)
 
 
-def _cost(looked: Sequence[Looked], count: int, workers: int) -> list[str]:
+def _cost(looked: Sequence[Looked], count: int, config: ConfigDict) -> list[str]:
     """Lines on what preparing takes, by the cases that were looked at."""
     if not looked:
         return []
     share = f"by {len(looked)} of {count} cases" if len(looked) < count else "by all cases"
+    packed, workers = config.data.compress, max(1, config.data.workers)
     disk = count * np.mean([each.size for each in looked])
-    lines = [f"disk        {estimate.size(disk)}, {share}"]
+    lines = [f"disk        {estimate.size(disk)}{' before compression' * packed}, {share}"]
     new = [each for each in looked if not each.kept]
     if not new:
         return [*lines, "time        none: the store holds these cases"]
-    memory = max(1, workers) * max(each.memory for each in new)
+    memory = workers * max(each.memory for each in new)
     left = count * len(new) / len(looked) * np.mean([each.seconds for each in new])
-    lines.append(f"memory      {estimate.size(memory)} at once, for {max(1, workers)} workers")
-    return [*lines, f"time        {clock(left / max(1, workers))}"]
+    lines.append(f"memory      {estimate.size(memory)} at once, for {workers} workers")
+    return [*lines, f"time        {clock(left / workers)}"]
 
 
 def _shown(store: Store, reasons: dict[str, list[str]]) -> list[page.Shown]:
