@@ -152,7 +152,7 @@ def _sample(voxels: np.ndarray, size: int = SAMPLE) -> np.ndarray:
     # A step that shares no factor with the size hits all places of a row, and of a plane.
     start = max(1, voxels.size // size)
     step = next(k for k in itertools.count(start) if math.gcd(k, voxels.size) == 1)
-    # Numpy sorts short numbers by their digits if asked for a stable order, in a quarter of the time.
+    # Asked for a stable order, NumPy sorts short numbers by their digits, at four times the speed.
     return np.sort(voxels[::step], kind="stable" if voxels.itemsize <= 2 else None)
 
 
