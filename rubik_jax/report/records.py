@@ -1,6 +1,7 @@
 """The metrics of a run on disk: `metrics.jsonl` and TensorBoard events."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class Records:
         self._file.write(json.dumps({"part": part, "step": step, **numbers}) + "\n")
         self._file.flush()
         for name, value in numbers.items():
-            self._events.add_scalar(f"{part}/{name}", value, step)
+            if math.isfinite(value):  # what doesn't exist, such as the Dice of an absent label
+                self._events.add_scalar(f"{part}/{name}", value, step)
 
     def close(self) -> None:
         """Closes both files."""
