@@ -187,6 +187,12 @@ def _make_intensity(kind: str, low: float, high: float, over: str) -> Intensity:
         raise UserError(f"config.data.intensity.over is {over!r}: expected 'foreground' or 'whole'")
     if not -1e30 < low < high < 1e30:  # neither NaN nor what float32 has no room for
         raise UserError(f"config.data.intensity.low is {low}: expected less than high, {high}")
+    if kind != "percentile" and (low, high) == statistics.PERCENTILES:
+        what = {"window": "values, such as -160 and 240 for CT", "zscore": "such as -3 and 3"}[kind]
+        raise UserError(
+            f"config.data.intensity.low and .high are {low:g} and {high:g}, the percentiles of the "
+            f"shipped config: expected them to be set for kind {kind!r}, {what}"
+        )
     if kind == "percentile" and not 0 <= low < high <= 100:
         raise UserError(
             f"config.data.intensity asks for percentiles {low} to {high}: expected 0 to 100"
