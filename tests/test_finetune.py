@@ -171,6 +171,9 @@ def test_a_run_is_evaluated_again_and_on_other_labelled_scans(cohort, segmented,
             target = tmp_path / folder / f"new_{path.name}"
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(path.read_bytes())
+    for path in (tmp_path / "masks").glob("*"):
+        known = nib.load(path)
+        write(tmp_path / "six" / path.name, np.uint8(known.dataobj) + 1, known.affine)
     shutil.copytree(tmp_path / "scans", tmp_path / "other")
     other = ["main", "--mode=evaluate", f"--workdir={segmented}", f"--config.data.path={tmp_path}"]
     assert main(other) == 2
@@ -189,6 +192,10 @@ def test_a_run_is_evaluated_again_and_on_other_labelled_scans(cohort, segmented,
                 f"--output={tmp_path / 'two'}",
             ],
             ["have 2 modalities, those of the run 1"],
+        ),
+        (
+            ["--config.data.masks=six/*.nii.gz", f"--output={tmp_path / 'six'}"],
+            ["the labels [1, 6], which the run doesn't know", "[0, 5]"],
         ),
     ):
         assert main([*other, *more]) == 2

@@ -124,6 +124,12 @@ def _labels(
 ) -> tuple[tuple[int, ...], list[float]]:
     """The labels, and each's share of the training voxels."""
     values = tuple(known or (value for value in store.values if value != ignore))
+    strangers = sorted({*store.values} - {*values, ignore})
+    if strangers:
+        raise UserError(
+            f"the masks hold the labels {strangers}, which the run doesn't know: expected some of "
+            f"{list(values)}"
+        )
     if len(values) < 2:
         raise UserError(f"the masks hold the labels {values} alone; expected at least two")
     counts = store.only(parts.train).counts
