@@ -11,6 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from rubik_jax import knobs, workdir
+from rubik_jax.data.cases import short
 from rubik_jax.errors import UserError
 from rubik_jax.modes.evaluating import evaluate
 from rubik_jax.modes.posing import TASKS
@@ -196,7 +197,18 @@ def _changed(before: ConfigDict, config: ConfigDict) -> tuple[str, ...]:
                 f"config.{name} was settled when the run was trained; expected overrides of "
                 f"{', '.join(f'config.{part}' for part in LATER)} alone"
             )
+    _refuse_reordered(before.data.modalities, config.data.modalities)
     return changed
+
+
+def _refuse_reordered(then: tuple[str, ...], now: tuple[str, ...]) -> None:
+    """The same modalities in an order that the network's channels don't have."""
+    trained, given = ([word.casefold() for word in short(globs)] for globs in (then, now))
+    if trained != given and sorted(trained) == sorted(given):
+        raise UserError(
+            f"config.data.modalities is {now}, which puts those of the run in another order; "
+            f"expected {', '.join(short(then))}"
+        )
 
 
 def _check(config: ConfigDict) -> None:

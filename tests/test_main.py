@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import rubik_jax
-from rubik_jax import checkpoints
+from configs import pretrain
+from rubik_jax import checkpoints, workdir
 from rubik_jax.main import main
 
 SMALL = [
@@ -268,3 +269,13 @@ def test_another_config_takes_the_place_of_a_run_without_a_checkpoint(cohort, ca
     about = checkpoints.describe(checkpoints.find(run))
     assert about["config"]["steps"] == 2
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("mode", ["predict", "evaluate"])
+def test_modalities_in_another_order_than_the_runs_are_refused(tmp_path, capsys, mode):
+    config = pretrain.get_config("cohort=folder").to_dict()
+    config["data"]["modalities"] = ("**/*_T1w.nii.gz", "**/*_FLAIR.nii.gz")
+    workdir.write(tmp_path / "config.json", config)
+    swapped = "--config.data.modalities=('*/*_flair.nrrd','*/*_t1w.nrrd')"
+    assert main(["main", f"--mode={mode}", f"--workdir={tmp_path}", swapped]) == 2
+    assert "in another order; expected T1w, FLAIR" in sentence(capsys)
