@@ -60,7 +60,8 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
     if config.task == "classify":
         classes = tuple(task.about["classes"])
         predicted = predict_classes(cases, forward, classes=classes, **shared)
-        say(f"{len(predicted.done)} cases in {output / PREDICTIONS}")
+        found = "1 case" if len(predicted.done) == 1 else f"{len(predicted.done)} cases"
+        say(f"{found} in {output / PREDICTIONS}")
     else:
         predicted = predict_masks(
             cases,
@@ -69,7 +70,8 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
             probabilities=config.inference.probabilities,
             **shared,
         )
-        say(f"{len(predicted.done)} masks in {output}")
+        masks = "1 mask" if len(predicted.done) == 1 else f"{len(predicted.done)} masks"
+        say(f"{masks} in {output}")
     skipped |= predicted.skipped
     cohort.write_skipped(output, skipped)
     cohort.say_skipped(skipped)
