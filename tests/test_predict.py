@@ -72,6 +72,18 @@ def test_masks_hold_the_labels_on_the_grid_of_each_scan(cases, tmp_path):
     assert sorted(path.name for path in output.iterdir()) == sorted(p.name for p in written)
 
 
+@pytest.mark.parametrize("absent", [0, 1])
+def test_a_scan_that_lacks_a_modality_is_answered_on_the_grid_of_the_others(
+    cases, tmp_path, absent
+):
+    images = list(cases[0].images)
+    images[absent] = None
+    (written,) = _masks([cases[0]._replace(images=tuple(images))], tmp_path / "out")
+    mask, scan = nib.load(written), nib.load(images[1 - absent])
+    np.testing.assert_array_equal(mask.affine, scan.affine)
+    assert np.asarray(mask.dataobj).any() == (absent == 1)  # `_thirds` looks at the first alone
+
+
 def _ball(axes):
     """A bright ball in an empty frame, smooth enough to be resampled, and what is bright of it."""
     grid = np.indices((24, 20, 18)).T - np.array([11.0, 9, 10])
