@@ -58,5 +58,6 @@ def _refuse_strangers(file: Path, classes: dict[str, str], cases: Sequence[Case]
     if strangers:
         raise UserError(
             f"{file} lists case {strangers[0]!r}, which has no files in the cohort "
-            f"({len(strangers)} of its {len(classes)} cases have none)"
+            f"({len(strangers)} of its {len(classes)} cases have none; the first in the cohort is "
+            f"{cases[0].name!r})"
         )

@@ -78,7 +78,10 @@ def test_the_table_may_lie_elsewhere_or_beside_a_single_file(attach, tmp_path):
         ("case,class\na,x\nb,y\na,x\n", "lists case 'a' twice, in rows 2 and 4"),
         ("case,class\na,x\na.nii,x\n", "lists case 'a' twice, in rows 2 and 3"),
         ("case,class\na,x\n,y\n", "row 3 of .* names no case"),
-        ("case,class\na,x\nb,y\nc,z\n", "lists case 'c', which has no files .*1 of its 3"),
+        (
+            "case,class\na,x\nb,y\nc,z\n",
+            "lists case 'c', which has no files .*1 of its 3 .* is 'a'",
+        ),
         ("case,class\np1,x\np2,y\n", "none of the 2 cases .* is 'p1', the first .* 'a'"),
     ],
 )
