@@ -88,6 +88,9 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.split.test = 0.2  # share of the cases, never trained on
     c.data.split.validation = 0.1  # share of the rest, chooses the best checkpoint
     c.data.split.seed = 0
+    c.data.split.group = (
+        ""  # or a regular expression: cases in which it finds the same stay together
+    )
     c.data.split.folds = 0  # cross-validation: how many folds, instead of a share for test
     c.data.split.fold = 0  # which of them is held out, from 0
     c.data.split.file = ""  # or CSV (case,part), JSON, or nnU-Net's splits_final.json

@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -225,5 +226,12 @@ def _shipped(task: str) -> ConfigDict:
     return importlib.import_module(f"configs.{task}").get_config()
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGTERM, _interrupt
+    )  # as a scheduler ends a job: nothing is left half-done
     sys.exit(main(sys.argv))

@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_what_was_prepared_is_trained_on_by_the_same_command(cohort, capsys):
     said = capsys.readouterr().out
     assert "15x14x13" in said and "int16 (4)" in said and "4 with a mask" in said
     assert "No case stands apart" in said and "memory" in said and "time" in said
+    assert "prepared    15x14x13 voxels" in said and "8x8x8 voxels, fits into all" in said
     run, store = cohort.parent / "run", cohort.parent / "store"
     assert [path.name for path in run.iterdir()] == ["data_report.html"]
     page = (run / "data_report.html").read_text()
@@ -82,6 +84,7 @@ def test_a_dry_run_names_all_that_is_wrong_and_writes_nothing(cohort, capsys):
             main(command(cohort, "segment", *SEGMENT, *more, "--dry_run", mode="prepare")) == status
         )
         out, err = capsys.readouterr()
+        assert "fits into all" in out
         assert "2 skipped" in out and "cut short" in out and "is constant" in out
         assert ("2 of 4 cases can't be used" in err) == (status == 2)
     assert not (cohort.parent / "run").exists() and not (cohort.parent / "store").exists()
@@ -216,3 +219,15 @@ def test_a_case_that_lacks_a_modality_may_be_skipped_or_filled_up(cohort, capsys
     (b,) = [np.load(path) for path in store.glob("b-*.npy")]
     assert b.shape == (*SIZE, 2) and b[..., 0].any() and not b[..., 1].any()
     assert np.abs(AFFINE).max() == 2
+
+
+def test_the_same_scan_in_two_parts_and_masks_among_scans_are_warned_of(cohort, capsys):
+    (cohort / "parts.csv").write_text("case,part\na,train\nb,train\nc,test\nd,test\n")
+    shutil.copy(cohort / "scans" / "a.nii.gz", cohort / "scans" / "d.nii.gz")
+    mask(cohort / "scans" / "b.nii.gz")
+    split = f"--config.data.split.file={cohort / 'parts.csv'}"
+    whole = "--config.data.split.validation=0.0"
+    assert main(command(cohort, "pretrain", *PUZZLE, split, whole, "--dry_run")) == 0
+    said = capsys.readouterr().out
+    assert "warning: 'd' (test) has the same voxels as 'a' (train)" in said
+    assert "3 of 4 cases stand apart" in said and "--mode=prepare shows them all" in said

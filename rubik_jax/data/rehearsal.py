@@ -20,6 +20,7 @@ class Looked(NamedTuple):
         facts: as `facts.describe` gives them; None where it can't be used.
         reason: why it can't be.
         kept: whether the store holds it already, so that nothing was read.
+        shape: voxels along x, y, z and channels, as it is stored.
         size: bytes that it takes in the store, with its mask.
         memory: bytes that it took at once while it was prepared, about.
         seconds: that it took.
@@ -29,6 +30,7 @@ class Looked(NamedTuple):
     facts: dict[str, Any] | None
     reason: str = ""
     kept: bool = False
+    shape: tuple[int, ...] = ()
     size: int = 0
     memory: int = 0
     seconds: float = 0.0
@@ -78,14 +80,22 @@ def _look(case: Case, root: Path, how: Preprocessing, compress: bool) -> Looked:
     try:
         entry = entries.find(case, root, how, compress=compress)
         if entry:
-            return Looked(case.name, entry["facts"], kept=True, size=store.size(entry))
+            shape, size = tuple(entry["shape"]), store.size(entry)
+            return Looked(case.name, entry["facts"], kept=True, shape=shape, size=size)
         ready = entries.ready(case, how)
     except UserError as error:
         return Looked(case.name, None, str(error))
     prepared = ready.prepared
     size = prepared.array.nbytes + (0 if prepared.labels is None else prepared.labels.nbytes)
     seconds = time.monotonic() - begun
-    return Looked(case.name, ready.facts, size=size, memory=ready.memory, seconds=seconds)
+    return Looked(
+        case.name,
+        ready.facts,
+        shape=prepared.array.shape,
+        size=size,
+        memory=ready.memory,
+        seconds=seconds,
+    )
 
 
 def _spread(count: int) -> list[int]:

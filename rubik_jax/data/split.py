@@ -1,6 +1,7 @@
 """Draws which cases train, which choose the best checkpoint, and which are only reported on."""
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ def make_split(
     folds: int,
     fold: int,
     file: str | Path | None,
+    group: str = "",
     absent: Collection[str] = (),
 ) -> Split:
     """The split of a cohort: from a file, by folds, as the cohort fixes it, or drawn as a fraction.
@@ -45,6 +47,8 @@ def make_split(
         folds: into how many parts, alike to one case, the cohort is dealt; 0 for none.
         fold: which of them is the test part, or which fold of nnU-Net's file is meant.
         file: see `split_file.read`; None or "" for none.
+        group: a regular expression; cases in whose names it finds the same stay together where a
+            part is drawn, as the sessions of a patient do by "sub-[^_]+". "" draws case by case.
         absent: cases that the file may list, though they can't be used.
 
     Raises:
@@ -52,6 +56,7 @@ def make_split(
     """
     _check(test, validation, seed)
     names = sorted(case.name for case in cases)
+    members = _grouped(names, group)
     if file:
         if folds:
             raise UserError(
@@ -60,9 +65,9 @@ def make_split(
             )
         given = split_file.read(file, fold, {*names, *absent})
         there = {part: [n for n in found if n not in absent] for part, found in given.items()}
-        return _completed(there, validation, seed)
+        return _completed(there, validation, seed, group)
     if folds:
-        return _fold(names, validation, seed, folds, fold)
+        return _expanded(_fold(list(members), validation, seed, folds, fold), members)
     if any(case.part for case in cases):
         parts = {part: [c.name for c in cases if c.part == part] for part in Split._fields}
         if sum(map(len, parts.values())) < len(cases) or not parts["train"]:
@@ -71,8 +76,9 @@ def make_split(
                 "config.data.split.file or config.data.split.folds"
             )
         given = {part: found for part, found in parts.items() if found}
-        return _completed(given, validation, seed)
-    return split(names, test=test, validation=validation, seed=seed)
+        return _completed(given, validation, seed, group)
+    drawn = split(list(members), test=test, validation=validation, seed=seed)
+    return _expanded(drawn, members)
 
 
 def split(names: Sequence[str], *, test: float, validation: float, seed: int) -> Split:
@@ -177,7 +183,7 @@ def _fold(names: list[str], validation: float, seed: int, folds: int, fold: int)
     if not 2 <= folds <= len(names):
         raise UserError(
             f"config.data.split.folds is {folds}: expected 0, or 2 to {len(names)}, as many as "
-            "there are cases"
+            "there are cases, or groups of them"
         )
     if not 0 <= fold < folds:
         raise UserError(f"config.data.split.fold is {fold}: expected 0 to {folds - 1}")
@@ -188,14 +194,37 @@ def _fold(names: list[str], validation: float, seed: int, folds: int, fold: int)
     return _sorted(rest[n:], rest[:n], dealt[fold])
 
 
-def _completed(parts: Mapping[str, Sequence[str]], validation: float, seed: int) -> Split:
+def _completed(
+    parts: Mapping[str, Sequence[str]], validation: float, seed: int, group: str
+) -> Split:
     """The split of parts that are given, validation drawn from train where it is not."""
     train, test = parts["train"], parts.get("test", ())
     if "validation" in parts:
         return _sorted(train, parts["validation"], test)
-    shuffled = _shuffled(train, seed)
-    n = _count(validation, len(train), least=len(train) >= 2, spare=1)
-    return _sorted(shuffled[n:], shuffled[:n], test)
+    members = _grouped(train, group)
+    shuffled = _shuffled(list(members), seed)
+    n = _count(validation, len(members), least=len(members) >= 2, spare=1)
+    drawn = _expanded(_sorted(shuffled[n:], shuffled[:n], ()), members)
+    return _sorted(drawn.train, drawn.validation, test)
+
+
+def _grouped(names: Sequence[str], group: str) -> dict[str, list[str]]:
+    """Group → its cases; a case in which the expression finds nothing is one of its own."""
+    try:
+        found = {name: re.search(group, name) if group else None for name in names}
+    except re.error as error:
+        raise UserError(
+            f"config.data.split.group is {group!r}: expected a regular expression ({error})"
+        ) from error
+    members: dict[str, list[str]] = {}
+    for name, match in found.items():
+        members.setdefault(match[0] if match else name, []).append(name)
+    return members
+
+
+def _expanded(groups: Split, members: Mapping[str, Sequence[str]]) -> Split:
+    """The split of the cases, given that of their groups."""
+    return _sorted(*([name for key in part for name in members[key]] for part in groups))
 
 
 def _number(labelled: str, of: int) -> int:

@@ -8,11 +8,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rubik_jax import workdir
-from rubik_jax.data import entries, loader, spacing
+from rubik_jax.data import entries, loader, outliers, spacing
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.entries import Built
 from rubik_jax.data.preprocess import Preprocessing, make_preprocessing
 from rubik_jax.data.sources import Listing, find_cases
+from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.report import tables
@@ -96,11 +97,42 @@ def fitting(
         UserError: a case is too small, and neither padding nor leaving it out was asked for; or
             all are.
     """
-    knob = "config.proxy.cube" if config.task == "pretrain" else "config.window"
-    small = loader.too_small(store.shapes, store.names, window, pad=config.data.pad, knob=knob)
+    small = too_small(store.shapes, store.names, window, config)
     if small and (config.data.on_bad == "fail" or len(small) == len(store)):
         raise UserError(f"{next(iter(small.values()))} ({len(small)} of {len(store)} cases are)")
     return store.only([name for name in store.names if name not in small]), small
+
+
+def too_small(
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+    window: tuple[int, int, int],
+    config: ConfigDict,
+) -> dict[str, str]:
+    """The cases that the window doesn't fit into, and why, unless the config has them padded."""
+    knob = "config.proxy.cube" if config.task == "pretrain" else "config.window"
+    return loader.too_small(shapes, names, window, pad=config.data.pad, knob=knob)
+
+
+def say_apart(store: Store, parts: Split) -> None:
+    """Warns of the same scan in two parts, and says whether cases stand apart from the others."""
+    part_of = {name: part for part, names in parts._asdict().items() for name in names}
+    first: dict[str, str] = {}
+    for entry in store.entries:
+        twin = first.setdefault(entry["facts"]["digest"], entry["name"])
+        one, other = part_of[twin], part_of[entry["name"]]
+        if one != other:
+            say(
+                f"warning: {entry['name']!r} ({other}) has the same voxels as {twin!r} ({one}); "
+                "figures of the parts don't stand for scans that are new"
+            )
+    reasons = outliers.find(store.names, [entry["facts"] for entry in store.entries])
+    if reasons:
+        name, why = next(iter(reasons.items()))
+        say(
+            f"{len(reasons)} of {len(store)} cases stand apart from the others, such as {name!r}: "
+            f"{why[0]}; --mode=prepare shows them all"
+        )
 
 
 def store_of(config: ConfigDict) -> Path:

@@ -84,7 +84,7 @@ def open_run(
     Raises:
         UserError: knobs, files or cases that can't be used.
     """
-    window, about = _check(config), about or {}
+    window, about = window_of(config), about or {}
     listing = cohort.list_cases(config)
     how = cohort.preprocessing(config, listing.cases, about)
     cases = _answered(listing.cases, config.task)
@@ -101,6 +101,7 @@ def open_run(
             f"the cases of {config.data.path} have {channels} modalities, those of the run "
             f"{about['channels']}; expected as many, by config.data.modalities"
         )
+    cohort.say_apart(store, parts)
     task, targets = pose(config, channels, store, cases, parts, about)
     shares = ", ".join(f"{len(names)} {part}" for part, names in parts._asdict().items())
     say(
@@ -114,6 +115,30 @@ def open_run(
         return run
     ignore = config.data.ignore if config.task == "segment" else -1
     return run._replace(foreground=config.data.foreground, ignore=ignore)
+
+
+def window_of(config: ConfigDict) -> tuple[int, int, int]:
+    """The voxels along x, y, z that a step takes; knobs are refused before anything is read.
+
+    Raises:
+        UserError: a puzzle, a window or a way of inference that can't be.
+    """
+    parallel.per_device(config.batch_size, 1)
+    if config.task == "pretrain":
+        puzzle, _ = make_puzzle(**config.proxy.to_dict(), seed=config.seed)
+        return puzzle.grid.window
+    window = tuple(config.window)
+    if len(window) != 3 or not all(isinstance(n, int) and n > 0 for n in window):
+        raise UserError(
+            f"config.window is {window}; expected three whole numbers (x, y, z), each at least 1"
+        )
+    inference.check(config.inference.overlap, tuple(config.inference.mirror))
+    if config.task == "segment" and config.evaluate.regions not in REGIONS:
+        raise UserError(
+            f"config.evaluate.regions is {config.evaluate.regions!r}; expected one of "
+            f"{list(REGIONS)}"
+        )
+    return window
 
 
 def _answered(cases: Sequence[Case], task: str) -> list[Case]:
@@ -131,26 +156,6 @@ def _answered(cases: Sequence[Case], task: str) -> list[Case]:
     if len(answered) < len(cases):
         say(f"{len(cases) - len(answered)} of {len(cases)} cases have no {noun} and are left out")
     return answered
-
-
-def _check(config: ConfigDict) -> tuple[int, int, int]:
-    """Refuses knobs before anything is read; the voxels along x, y, z that a step takes."""
-    parallel.per_device(config.batch_size, 1)
-    if config.task == "pretrain":
-        puzzle, _ = make_puzzle(**config.proxy.to_dict(), seed=config.seed)
-        return puzzle.grid.window
-    window = tuple(config.window)
-    if len(window) != 3 or not all(isinstance(n, int) and n > 0 for n in window):
-        raise UserError(
-            f"config.window is {window}; expected three whole numbers (x, y, z), each at least 1"
-        )
-    inference.check(config.inference.overlap, tuple(config.inference.mirror))
-    if config.task == "segment" and config.evaluate.regions not in REGIONS:
-        raise UserError(
-            f"config.evaluate.regions is {config.evaluate.regions!r}; expected one of "
-            f"{list(REGIONS)}"
-        )
-    return window
 
 
 def _without(parts: Split, skipped: Mapping[str, str]) -> Split:

@@ -10,10 +10,12 @@ from ml_collections import ConfigDict
 
 from rubik_jax import workdir
 from rubik_jax.data import entries, outliers
+from rubik_jax.data.outliers import times
 from rubik_jax.data.rehearsal import Looked, look
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
+from rubik_jax.modes.opening import window_of
 from rubik_jax.modes.training import versions
 from rubik_jax.report import cohort as page
 from rubik_jax.report import estimate, survey
@@ -35,6 +37,7 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
         UserError: whatever can't be used; a dry run lists all of that first.
     """
     workdir.check(folder, json.loads(config.to_json()))
+    window = window_of(config)
     listing = cohort.list_cases(config)
     cases = listing.cases
     how = cohort.preprocessing(config, cases, {})
@@ -58,7 +61,7 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
         facts,
         reasons=outliers.find(names, facts),
         skipped=listing.skipped | bad,
-        estimate=_cost(sound, len(cases), config),
+        estimate=[*_sizes(sound, window, config), *_cost(sound, len(cases), config)],
     )
     if dry_run:
         if bad and config.data.on_bad == "fail":
@@ -89,6 +92,20 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
     say(f"store       {store.root}: {len(store)} cases, {estimate.size(store.size)}")
     say(f"report      {report}")
     cohort.say_skipped(skipped)
+
+
+def _sizes(looked: Sequence[Looked], window: tuple[int, int, int], config: ConfigDict) -> list[str]:
+    """Lines on what cropping and resampling leave, and whether the window fits into it."""
+    if not looked:
+        return []
+    sizes = np.array([each.shape[:3] for each in looked])
+    least, most = (times(of.tolist()) for of in (sizes.min(0), sizes.max(0)))
+    lines = [f"prepared    {least} voxels" + (f" to {most}" if most != least else "")]
+    small = cohort.too_small(
+        [each.shape for each in looked], [e.name for e in looked], window, config
+    )
+    fits = f"smaller than it are {len(small)} of {len(looked)} cases" if small else "fits into all"
+    return [*lines, f"window      {times(window)} voxels, {fits}"]
 
 
 def _cost(looked: Sequence[Looked], count: int, config: ConfigDict) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 from rubik_jax.data.cases import Where
 from rubik_jax.data.sources.folder import cases
 from rubik_jax.errors import UserError
-from tests.files import touch
+from tests.files import declare, touch
 
 
 def listed(path, *modalities, masks=""):
@@ -161,3 +161,10 @@ def test_refusals_name_the_culprit(tmp_path):
     ]:
         with pytest.raises(UserError, match=said):
             listed(at and root / at, *globs, masks=masks)
+
+
+def test_a_decathlon_is_not_taken_for_a_heap_of_volumes(tmp_path):
+    declare(touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"), channel_names={})
+    with pytest.raises(UserError, match=r"holds a dataset\.json.*config\.data\.source=msd"):
+        listed(tmp_path)
+    assert names(tmp_path, "imagesTr/*_0000.nii.gz") == ["a"]

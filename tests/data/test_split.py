@@ -175,3 +175,25 @@ def test_a_test_case_that_was_trained_on_is_refused_unless_named():
         check_seen(Split((), (), ("a", "b", "d")), seen, files, ("a",))
     with pytest.raises(UserError, match="'e'"):  # the same file by another name
         check_seen(Split((), (), ("d", "e")), seen, files | {"e": "/a.nii"})
+
+
+@given(st.integers(2, 12), st.integers(1, 4), seeds, st.sampled_from(["drawn", "folds", "parts"]))
+def test_groups_stay_together_whatever_draws_the_parts(patients, sessions, seed, how):
+    cases = [
+        Case(f"sub-{p:02d}_ses-{s}", (), part="train" if how == "parts" else None)
+        for p in range(patients)
+        for s in range(sessions)
+    ]
+    knobs = KNOBS | {"group": "sub-[^_]+", "seed": seed, "test": 0.3, "validation": 0.3}
+    parts = make_split(cases, **knobs | ({"folds": 2} if how == "folds" else {}))
+    assert sorted(sum(parts, ())) == [case.name for case in cases]
+    assert parts.train and (how == "parts" or parts.test)
+    holders = [{name.split("_")[0] for name in part} for part in parts]
+    assert sum(map(len, holders)) == patients  # each in one part alone
+
+
+def test_a_group_that_matches_nothing_is_a_case_and_a_broken_expression_is_refused():
+    cases = [Case(name, ()) for name in "abcdefgh"]
+    assert make_split(cases, **KNOBS | {"group": "sub-[^_]+"}) == make_split(cases, **KNOBS)
+    with pytest.raises(UserError, match=r"config\.data\.split\.group is 'sub-\('"):
+        make_split(cases, **KNOBS | {"group": "sub-("})

@@ -37,7 +37,8 @@ def cases(where: Where) -> list[Case]:
             never taken for an image.
 
     Raises:
-        UserError: nothing there, a glob that matches nothing, no volume's file, or two for one.
+        UserError: nothing there, a glob that matches nothing, no volume's file, or two for one, or
+            a layout that another source reads.
     """
     root = existing(where.path)
     modalities = tuple(map(os.path.normpath, where.modalities))
@@ -48,6 +49,11 @@ def cases(where: Where) -> list[Case]:
     if next(root.iterdir(), None) is None:
         raise UserError(f"config.data.path is {root}, which is an empty folder")
 
+    if not modalities and (root / "dataset.json").is_file():
+        raise UserError(
+            f"{root} holds a dataset.json, as the Decathlon and nnU-Net write it: expected "
+            "config.data.source=msd, or globs in config.data.modalities"
+        )
     claimed = _match(root, masks) if masks else []
     besides = {_place(root, file) for file in claimed}
     if modalities:
