@@ -68,11 +68,11 @@ def look(
 
     try:
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            done = pool.map(one, _spread(len(cases)))
+            done = filter(None, pool.map(one, _spread(len(cases))))
             found = list(progress(done, len(cases)) if progress else done)
     finally:
         npz.forget()
-    return [looked for _, looked in sorted(filter(None, found), key=lambda each: each[0])]
+    return [looked for _, looked in sorted(found, key=lambda each: each[0])]
 
 
 def _look(case: Case, root: Path, how: Preprocessing, compress: bool) -> Looked:

@@ -66,6 +66,7 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Hands the items on as they come in, showing how many of `total` have, and the time left."""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     begun = said = time.monotonic()
+    done = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         for done, item in enumerate(items, 1):
@@ -77,4 +78,4 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
                 say(f"{what}: {done} of {total}, {rate:.3g}/s, ETA {left}")
             yield item
     if not console.is_terminal:
-        say(f"{what}: {total} of {total}")
+        say(f"{what}: {done} of {total}")

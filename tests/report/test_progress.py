@@ -62,6 +62,12 @@ def test_track_hands_on_every_item_one_by_one_and_says_the_number(said, terminal
     assert terminal or out.getvalue() == "volumes: 3 of 3\n"
 
 
+def test_fewer_items_than_were_expected_are_not_counted_as_all(said):
+    out = said(False)
+    assert list(progress.track(iter("ab"), 5, "cases")) == ["a", "b"]
+    assert out.getvalue() == "cases: 2 of 5\n"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0, "0 "), (999, "999 "), (1234, "1.23 k"), (1.5e6, "1.5 M"), (2e9, "2 G"), (3e12, "3 T")],
