@@ -67,6 +67,8 @@ def write_cohort(c, folder, size) -> None:
         write_medmnist(folder)
     else:
         write_msd(folder, size, c.data.get("labels") == "folders")
+        if c.data.source != "msd":
+            (folder / "dataset.json").unlink()
 
 
 def write_medmnist(file) -> None:
