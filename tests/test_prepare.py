@@ -229,5 +229,8 @@ def test_the_same_scan_in_two_parts_and_masks_among_scans_are_warned_of(cohort, 
     whole = "--config.data.split.validation=0.0"
     assert main(command(cohort, "pretrain", *PUZZLE, split, whole, "--dry_run")) == 0
     said = capsys.readouterr().out
-    assert "warning: 'd' (test) has the same voxels as 'a' (train)" in said
+    assert (
+        "1 of 4 cases are in another part as well: 'd' (test) has the same voxels as 'a' (train)"
+        in said
+    )
     assert "3 of 4 cases stand apart" in said and "--mode=prepare shows them all" in said

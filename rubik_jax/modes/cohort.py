@@ -115,17 +115,17 @@ def too_small(
 
 
 def say_apart(store: Store, parts: Split) -> None:
-    """Warns of the same scan in two parts, and says whether cases stand apart from the others."""
+    """Warns of scans that are in two parts, and says whether cases stand apart from the others."""
     part_of = {name: part for part, names in parts._asdict().items() for name in names}
     first: dict[str, str] = {}
-    for entry in store.entries:
-        twin = first.setdefault(entry["facts"]["digest"], entry["name"])
-        one, other = part_of[twin], part_of[entry["name"]]
-        if one != other:
-            say(
-                f"warning: {entry['name']!r} ({other}) has the same voxels as {twin!r} ({one}); "
-                "figures of the parts don't stand for scans that are new"
-            )
+    pairs = [(first.setdefault(e["facts"]["digest"], e["name"]), e["name"]) for e in store.entries]
+    twins = [pair for pair in pairs if part_of[pair[0]] != part_of[pair[1]]]
+    if twins:
+        one, other = twins[0]
+        say(
+            f"warning: {len(twins)} of {len(store)} cases are in another part as well: {other!r} "
+            f"({part_of[other]}) has the same voxels as {one!r} ({part_of[one]})"
+        )
     reasons = outliers.find(store.names, [entry["facts"] for entry in store.entries])
     if reasons:
         name, why = next(iter(reasons.items()))
