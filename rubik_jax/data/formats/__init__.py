@@ -1,20 +1,27 @@
 """Opens the volumes of all formats alike: a header now, the voxels when they are asked for."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from rubik_jax.data.formats import arrays, nifti, packed
+from rubik_jax.data.formats import arrays, nifti, packed, records
 from rubik_jax.data.formats.scan import SUFFIXES, Scan
 from rubik_jax.data.formats.signatures import kind_of, slices_in
 from rubik_jax.errors import UserError
 
-RECORDS = "dataset_info.json"  # of a data set of TensorFlow Datasets
-
 __all__ = ["SUFFIXES", "Scan", "files", "find", "open_scan"]
+
+
+class _Reader(NamedTuple):
+    """What a format offers for one path."""
+
+    open: Callable[[], Scan]
+    files: Callable[[], list[Path]]
 
 
 def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = False) -> Scan:
@@ -33,7 +40,7 @@ def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = Fa
     """
     path, kind = _file_and_kind(path)
     with _told(path, f"cannot be read as {kind}"):
-        scan = _open(path, kind, row, mask)
+        scan = _reader(path, kind, row, mask).open()
 
     def voxels() -> np.ndarray:
         with _told(path, "is damaged or cut short"):
@@ -50,18 +57,7 @@ def files(path: Path) -> list[Path]:
     """
     path, kind = _file_and_kind(path)
     with _told(path, f"cannot be read as {kind}"):
-        match kind:
-            case "NIfTI":
-                return nifti.files(path)
-            case "NRRD" | "MetaImage":
-                from rubik_jax.data.formats import itk
-
-                return itk.files(path, kind)
-            case "DICOM":
-                from rubik_jax.data.formats import dicom
-
-                return dicom.files(path)
-    return [path]
+        return _reader(path, kind).files()
 
 
 def find(root: Path) -> list[Path]:
@@ -78,27 +74,27 @@ def find(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _open(path: Path, kind: str, row: tuple[str, int] | None, mask: bool) -> Scan:
-    # SimpleITK and TensorFlow Datasets take seconds to import; most cohorts do without them.
+def _reader(
+    path: Path, kind: str, row: tuple[str, int] | None = None, mask: bool = False
+) -> _Reader:
+    # SimpleITK takes longer to import than all else; most cohorts do without it.
     match kind:
         case "NIfTI":
-            return nifti.open_scan(path)
+            return _Reader(partial(nifti.open_scan, path), partial(nifti.files, path))
         case "NRRD" | "MetaImage":
             from rubik_jax.data.formats import itk
 
-            return itk.open_scan(path, kind)
+            return _Reader(partial(itk.open_scan, path, kind), partial(itk.files, path, kind))
         case "DICOM":
             from rubik_jax.data.formats import dicom
 
-            return dicom.open_scan(path)
+            return _Reader(partial(dicom.open_scan, path), partial(dicom.files, path))
         case "records":
-            from rubik_jax.data.formats import records
-
-            return records.open_record(path, row, mask)
+            return _Reader(partial(records.open_record, path, row, mask), lambda: [path])
         case "NumPy archive":
-            return arrays.open_npz(path, row)
+            return _Reader(partial(arrays.open_npz, path, row), lambda: [path])
         case _:
-            return arrays.open_npy(path)
+            return _Reader(partial(arrays.open_npy, path), lambda: [path])
 
 
 def _file_and_kind(path: Path) -> tuple[Path, str]:
@@ -106,7 +102,7 @@ def _file_and_kind(path: Path) -> tuple[Path, str]:
     with _told(path, "cannot be read"):
         header = path.with_name(path.name.replace(".img", ".hdr"))
         path = header if header.is_file() else path
-        if path.name == RECORDS:
+        if path.name == records.FILE:
             return path, "records"
         return path, "DICOM" if path.is_dir() else kind_of(path)
 
