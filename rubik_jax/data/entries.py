@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,6 +24,7 @@ from rubik_jax.data.cases import Case, short
 from rubik_jax.data.identity import identities
 from rubik_jax.data.preprocess import Prepared, Preprocessing
 from rubik_jax.data.store import Store, stem
+from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
 # A part of every key: raise it whenever the same files and knobs would give other voxels.
@@ -113,12 +112,7 @@ def build(
                 raise
             return None, str(error)
 
-    try:
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            done = pool.map(one, cases)
-            found = list(progress(done, len(cases)) if progress else done)
-    finally:
-        npz.forget()
+    found = in_threads(one, cases, workers=workers, progress=progress)
     skipped = {case.name: reason for case, (_, reason) in zip(cases, found, strict=True) if reason}
     if len(skipped) == len(cases):
         name, reason = next(iter(skipped.items()))
@@ -132,10 +126,7 @@ def find(case: Case, root: Path, how: Preprocessing, *, compress: bool = False) 
     Raises:
         UserError: a file of the case is not there.
     """
-    record, array, label = _files(root, _begun(case, how, compress))
-    if record.exists() and array.exists() and (case.label is None or label.exists()):
-        return json.loads(record.read_text())
-    return None
+    return _kept(case, root, _begun(case, how, compress))
 
 
 def ready(case: Case, how: Preprocessing) -> Ready:
@@ -173,6 +164,18 @@ def ready(case: Case, how: Preprocessing) -> Ready:
     return Ready(prepared, described, memory)
 
 
+def in_threads(
+    one: Callable[[Any], Any], items: Sequence, *, workers: int, progress: Progress | None
+) -> list:
+    """What `one` makes of each item, in their order, without the None among that."""
+    try:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            done = filter(None, pool.map(one, items))
+            return list(progress(done, len(items)) if progress else done)
+    finally:
+        npz.forget()
+
+
 def check_on_bad(on_bad: str) -> None:
     """Raises UserError where it is neither "fail" nor "skip"."""
     if on_bad not in ("fail", "skip"):
@@ -192,10 +195,10 @@ def refuse_unequal_channels(cases: Sequence[Case]) -> None:
 
 def _entry(case: Case, root: Path, how: Preprocessing, compress: bool) -> dict:
     """What the store says about the case, which is prepared unless it is there already."""
-    known = find(case, root, how, compress=compress)
+    entry = _begun(case, how, compress)
+    known = _kept(case, root, entry)
     if known:
         return known
-    entry = _begun(case, how, compress)
     record, array_file, label_file = _files(root, entry)
     prepared, described, _ = ready(case, how)
     save = partial(arrays_on_disk.save, compress=compress)
@@ -220,6 +223,13 @@ def _entry(case: Case, root: Path, how: Preprocessing, compress: bool) -> dict:
     return entry
 
 
+def _kept(case: Case, root: Path, begun: dict) -> dict | None:
+    record, array, label = _files(root, begun)
+    if record.exists() and array.exists() and (case.label is None or label.exists()):
+        return json.loads(record.read_text())
+    return None
+
+
 def _begun(case: Case, how: Preprocessing, compress: bool) -> dict:
     """The part of an entry that says where its files are."""
     return {"name": case.name, "key": _key(case, how, compress), "compress": compress}
@@ -242,14 +252,9 @@ def _files(root: Path, entry: dict) -> tuple[Path, Path, Path]:
 
 
 def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        try:
-            with temporary.open("wb") as file:
-                save(file)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole(path) as file:
+            save(file)
     except OSError as error:
         raise StoreError(f"the store cannot write {path}: {error.strerror or error}") from error
 

@@ -1,12 +1,11 @@
 """Cases read and prepared, but not kept: what they are, what is wrong, what keeping them takes."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rubik_jax.data import entries, npz, store
+from rubik_jax.data import entries, store
 from rubik_jax.data.cases import Case
 from rubik_jax.data.preprocess import Preprocessing
 from rubik_jax.errors import UserError
@@ -44,7 +43,7 @@ def look(
     compress: bool = False,
     workers: int = 1,
     seconds: float | None = None,
-    progress: Callable[[Iterable, int], Iterable] | None = None,
+    progress: entries.Progress | None = None,
 ) -> list[Looked]:
     """Looks at cases, evenly spread over the cohort, for about so many seconds.
 
@@ -66,12 +65,7 @@ def look(
         late = end is not None and time.monotonic() > end
         return None if late else (i, _look(cases[i], Path(root), how, compress))
 
-    try:
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            done = filter(None, pool.map(one, _spread(len(cases))))
-            found = list(progress(done, len(cases)) if progress else done)
-    finally:
-        npz.forget()
+    found = entries.in_threads(one, _spread(len(cases)), workers=workers, progress=progress)
     return [looked for _, looked in sorted(found, key=lambda each: each[0])]
 
 
