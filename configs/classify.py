@@ -50,7 +50,6 @@ def get_config(text: str | None = None) -> ConfigDict:
     c = common.base(steps=cohort.steps, batch_size=cohort.batch_size)
     c.task = "classify"
     common.supervise(c, window=cohort.window)
-    c.data.labels = ""  # a CSV with the columns case and class, or folders
     c.data.update(seen.data)
     c.data.update(cohort.data)
 

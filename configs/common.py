@@ -66,6 +66,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.modalities = ()
     c.data.missing = "refuse"  # or skip the case, or zeros: where it lacks a modality
     c.data.masks = ""  # folder: a glob for the masks
+    c.data.labels = ""  # classes: a CSV with the columns case and class, or folders
     c.data.count = 48  # phantom: how many to generate
     c.data.on_bad = "fail"  # or skip: cases that can't be used are left out, and listed
     c.data.store = "data/store"  # where prepared volumes are kept

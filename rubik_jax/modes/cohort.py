@@ -34,7 +34,7 @@ def list_cases(config: ConfigDict) -> Listing:
             masks=options.masks,
             count=options.count,
         ),
-        labels=options.labels if config.task == "classify" else "",
+        labels=options.labels,
         missing=options.missing,
     )
 

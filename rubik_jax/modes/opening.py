@@ -15,7 +15,7 @@ from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
-from rubik_jax.modes.posing import pose
+from rubik_jax.modes.posing import SUPERVISED, pose
 from rubik_jax.modes.splitting import Division
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
@@ -111,7 +111,7 @@ def open_run(
     if not parts.test:
         say("nothing is held out: all figures are of the cases that were trained on")
     run = Run(task, cases, store, parts, how, skipped, targets)
-    if config.task == "pretrain":
+    if config.task not in SUPERVISED:
         return run
     ignore = config.data.ignore if config.task == "segment" else -1
     return run._replace(foreground=config.data.foreground, ignore=ignore)
@@ -143,7 +143,7 @@ def window_of(config: ConfigDict) -> tuple[int, int, int]:
 
 def _answered(cases: Sequence[Case], task: str) -> list[Case]:
     """The cases that have what the task is trained on; UserError where none has."""
-    if task == "pretrain":
+    if task not in SUPERVISED:
         return cases
     what = {"classify": "target", "segment": "label"}[task]
     answered = [case for case in cases if getattr(case, what) is not None]

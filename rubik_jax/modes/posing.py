@@ -17,6 +17,7 @@ from rubik_jax.tasks.segment import segment
 from rubik_jax.types import Task
 
 TASKS = ("pretrain", "classify", "segment")
+SUPERVISED = ("classify", "segment")  # those that need answers, and may start from another run
 
 
 def pose(

@@ -13,7 +13,7 @@ from rubik_jax.data.sources import Listing, find_cases, msd
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
 from rubik_jax.modes.evaluating import sliding
-from rubik_jax.modes.posing import build_task
+from rubik_jax.modes.posing import SUPERVISED, build_task
 from rubik_jax.predict import PREDICTIONS, predict_classes, predict_masks
 from rubik_jax.report.progress import say, track
 
@@ -35,7 +35,7 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
     source = export.load_source(folder)
     if not scans.exists():
         raise UserError(f"--input={scans} does not exist; expected a scan, or a folder of them")
-    if config.task == "pretrain":
+    if config.task not in SUPERVISED:
         raise UserError(
             f"{folder} is a pre-training, which predicts nothing; expected a run that classifies "
             "or segments"

@@ -10,6 +10,7 @@ from rubik_jax import checkpoints, workdir
 from rubik_jax.data.cases import Case, file_of
 from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
 from rubik_jax.errors import UserError
+from rubik_jax.modes.posing import SUPERVISED
 from rubik_jax.report.progress import say
 
 
@@ -33,7 +34,7 @@ def keep_split(
     parts, skipped = split_of(folder), skipped_by(folder)
     known = {name for part in parts for name in part} | skipped.keys()
     new = [case.name for case in cases if case.name not in known]
-    whole = config.task == "pretrain" or config.data.labelled == "all"
+    whole = config.task not in SUPERVISED or config.data.labelled == "all"
     if new and whole:
         raise UserError(
             f"{folder / workdir.SPLIT} no longer fits the cohort: case {new[0]!r} was added since "
@@ -54,7 +55,7 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
         UserError: no split comes of it.
     """
     options = config.data.split.to_dict() | {"absent": absent}
-    if config.task == "pretrain":
+    if config.task not in SUPERVISED:
         return Division(make_split(cases, **options), {})
     seen, like = options.pop("seen"), options.pop("run") or config.init_from
     parts, skipped = None, {}
@@ -92,6 +93,6 @@ def seen_after(config: ConfigDict, cases: Sequence[Case], parts: Split) -> dict[
     """The same of a run that is about to begin: what it will see, and what it came from has."""
     files = {case.name: file_of(case) for case in cases}
     before = {}
-    if config.task != "pretrain" and config.init_from:
+    if config.task in SUPERVISED and config.init_from:
         before = seen_by(Path(config.init_from).expanduser())
     return before | {name: files[name] for name in (*parts.train, *parts.validation)}
