@@ -22,7 +22,7 @@ ROOMS = (
     "tasks",
     "optim transfer inference report",
     "step parallel",
-    "checkpoints workdir knobs",
+    "checkpoints claims workdir knobs",
     "evaluate judge train predict export",
     "modes",
     "main",
