@@ -5,8 +5,10 @@ python -m rubik_jax.main --config=configs/pretrain.py:cohort=hippocampus --workd
 python -m rubik_jax.main --config=configs/pretrain.py:cohort=folder --workdir=runs/own \
     --config.data.path=SCANS --config.data.modalities="('**/*_t1.nii.gz','**/*_t2.nii.gz')"
 
-Arguments: cohort=phantom|hippocampus|haemorrhage|brats|folder, net=vgg|resnet, grid=2|3|2x2x1|...,
-heads=tied|joint, and debug for the same in miniature.
+Arguments: cohort=phantom|hippocampus|haemorrhage|brats|adrenal|folder, net=vgg|resnet,
+grid=2|3|2x2x1|..., heads=tied|joint, proxy=rubik|ordering|rotation|plus for the game or parts of
+it, and debug for the same in miniature. Other games on the same windows: configs/reconstruct.py,
+restore.py and contrast.py.
 
 Reached on held-out cases of hippocampus with config.steps=800 on one CPU core (docs/results.md;
 chance 1 % and 50 %): order 99.7 %, orientation 99.0 %. What moves these is in docs/proxy.md.
@@ -103,18 +105,22 @@ COHORTS = {
     ),
 }
 
+PROXIES = {  # how the game differs from Rubik's cube recovery
+    "rubik": {},
+    "ordering": {"turns": "none"},
+    "rotation": {"orders": "none"},
+    "plus": {"masking": 0.5},  # Rubik's Cube+ (Zhu et al., 2020)
+}
+
 
 def get_config(text: str | None = None) -> ConfigDict:
     """The config for the arguments in `text`."""
-    arg = common.arguments(text, cohort="phantom", net="vgg", grid="2", heads="tied", debug=False)
-    cohort = common.choose("cohort", arg.cohort, COHORTS)
-    counts = _counts(arg.grid)
+    arg = common.arguments(
+        text, cohort="phantom", net="vgg", grid="2", heads="tied", proxy="rubik", debug=False
+    )
+    c = begin("pretrain", arg.cohort, arg.net)
+    cohort, counts = COHORTS[arg.cohort], _counts(arg.grid)
 
-    c = common.base(steps=cohort.steps, batch_size=cohort.batch_size)
-    c.task = "pretrain"
-    c.data.update(cohort.data)
-
-    c.proxy = ConfigDict()
     c.proxy.counts = counts  # cubes along x, y, z
     c.proxy.cube = tuple(  # voxels along x, y, z
         (w - (n - 1) * g) // n for w, n, g in zip(cohort.window, counts, cohort.gap, strict=True)
@@ -128,11 +134,10 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.proxy.curriculum = ConfigDict()
     # Joint heads learn turns faster once they know the order; tied ones need no such help.
     joint = common.choose("heads", arg.heads, {"tied": False, "joint": True})
-    c.proxy.curriculum.hold = 300 if joint else 0  # steps during which no cube is turned
-    c.proxy.curriculum.ramp = 400 if joint else 0  # steps until every cube is free to turn
-
-    # Moved windows would have blank edges, which name the octant: intensities alone.
-    c.augment = common.augmentation(affine=0.0)
+    both = joint and arg.proxy in ("rubik", "plus")
+    c.proxy.curriculum.hold = 300 if both else 0  # steps during which no cube is turned
+    c.proxy.curriculum.ramp = 400 if both else 0  # steps until every cube is free to turn
+    c.proxy.update(common.choose("proxy", arg.proxy, PROXIES))
 
     c.loss = ConfigDict()
     c.loss.alpha = 0.5  # of the permutation loss
@@ -140,14 +145,33 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.loss.gamma = 0.5  # of the masking loss
     c.loss.reduction = "sum"  # or mean: of rotation and masking loss over the cubes
 
-    c.model = ConfigDict()
-    c.model.encoder = encoder(arg.cohort, arg.net)
     c.model.projection = 64  # length of a cube's vector
     c.model.heads = arg.heads  # tied: weights shared by the places; or joint, the paper's
     c.model.hidden = 256 if joint else 0  # joint: width of the order head's hidden layer
     if arg.debug:
         c.model.projection = 16
     return common.miniature(c) if arg.debug else c
+
+
+def begin(task: str, cohort: str, net: str) -> ConfigDict:
+    """What all games share: the cohort, the budget, the augmentation, the encoder."""
+    it = common.choose("cohort", cohort, COHORTS)
+    c = common.base(steps=it.steps, batch_size=it.batch_size)
+    c.task = task
+    c.data.update(it.data)
+    # Moved windows would have blank edges, which name the octant: intensities alone.
+    c.augment = common.augmentation(affine=0.0)
+    c.model = ConfigDict()
+    c.model.encoder = encoder(cohort, net)
+    return c
+
+
+def begin_windowed(task: str, cohort: str, net: str) -> ConfigDict:
+    """The same with what a game on whole windows has: the window that the cubes would cover."""
+    c = begin(task, cohort, net)
+    c.window = COHORTS[cohort].window  # voxels along x, y, z of what a step takes of a volume
+    c.proxy = ConfigDict()
+    return c
 
 
 def encoder(cohort: str, net: str) -> ConfigDict:

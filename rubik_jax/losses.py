@@ -114,3 +114,42 @@ def class_loss(
     """
     truth = optax.smooth_labels(jax.nn.one_hot(target, logits.shape[-1]), smoothing)
     return optax.softmax_cross_entropy(logits, truth * class_weights[None])
+
+
+def squared_error(
+    answer: Float[Array, "b x y z c"],
+    wanted: Float[Array, "b x y z c"],
+    counted: Bool[Array, "b x y z"],
+) -> Float[Array, "b"]:
+    """The squared error of each example, a mean over the voxels that count, of which it has one."""
+    errors = jnp.mean(jnp.square(answer - wanted), axis=-1)
+    voxels = jnp.sum(counted, axis=(1, 2, 3))
+    return jnp.sum(jnp.where(counted, errors, 0), axis=(1, 2, 3)) / voxels
+
+
+def pairing_logits(
+    anchors: Float[Array, "a f"],
+    candidates: Float[Array, "n f"],
+    own: Int[Array, "a"],
+    partner: Int[Array, "a"],
+    weight: Float[Array, "n"],
+    temperature: float,
+) -> Float[Array, "a n"]:
+    """Similarities, among which each anchor's partner is to be found; the loss is their NT-Xent.
+
+    Chen et al., SimCLR, 2020, equation 1: -log softmax at the partner, over all candidates but
+    the anchor itself.
+
+    Args:
+        anchors: unit vectors.
+        candidates: unit vectors, the anchors among them.
+        own: where each anchor stands among the candidates, and can't be answered with.
+        partner: where the other view of the same volume stands, which is the right answer.
+        weight: of the candidates; one without weight is answered with by nobody but its partner.
+        temperature: what similarities are divided by.
+    """
+    numbers = jnp.arange(len(candidates))[None]
+    shut = (weight == 0)[None] & (numbers != partner[:, None])
+    shut = shut | (numbers == own[:, None])
+    similar = jnp.einsum("af,nf->an", anchors, candidates, precision="highest")
+    return jnp.where(shut, -jnp.inf, similar / temperature)

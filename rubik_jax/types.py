@@ -46,14 +46,15 @@ class Task(NamedTuple):
         score: plain numbers -> the one number that `best` goes by; larger is better.
         diagnose: plain numbers, and those of the probes by name where there are any -> sentences
             on what looks unhealthy, with what to try.
-        picture: (variables, window, key) -> arrays by name, one example and what is made of it,
-            for `report.puzzle` to draw; None where cases are drawn instead.
+        picture: (variables, windows [b, x, y, z, c], key) -> arrays by name, some windows and what
+            is made of them, for `drawing` to draw; None where cases are drawn instead.
         respond: (variables, windows [b, x, y, z, c]) -> probabilities, [b, x, y, z, k] or [b, k],
             for `inference`; None where nobody asks for predictions.
         window: the voxels along x, y, z that a step takes of a volume.
         channels: modalities of a volume.
         units: how many of what the task works on make one example, for rates, e.g. {"cubes": 8}.
         about: what else a checkpoint must tell to be understood alone (e.g. the order set).
+        drawing: the name under which `report.page` finds what draws the picture.
     """
 
     init: Callable[[PRNGKeyArray], PyTree]
@@ -70,3 +71,4 @@ class Task(NamedTuple):
     channels: int
     units: dict[str, int]
     about: dict[str, Any]
+    drawing: str = ""

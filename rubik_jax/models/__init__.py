@@ -7,6 +7,7 @@ import flax.linen as nn
 from rubik_jax.errors import UserError
 from rubik_jax.models.classifier import Classifier
 from rubik_jax.models.layers import CUBES, DTYPES, NORMS
+from rubik_jax.models.projector import Projector
 from rubik_jax.models.resnet3d import ResNet3D
 from rubik_jax.models.segmenter import DUCDecoder, Segmenter, UNetDecoder
 from rubik_jax.models.siamese import SiameseOctad
@@ -21,6 +22,7 @@ __all__ = [
     "ENCODERS",
     "VGG3D",
     "Classifier",
+    "Projector",
     "ResNet3D",
     "Segmenter",
     "SiameseOctad",

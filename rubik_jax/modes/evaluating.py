@@ -99,16 +99,16 @@ def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Division:
 
 
 def _play(run: Run, config: ConfigDict, source: Source, part: str) -> tuple[dict, dict[str, Any]]:
-    """The accuracies of a pre-training and of its probes, and one puzzle to be drawn."""
+    """The numbers of a pre-training and of its probes, and what some windows of it look like."""
     replicated = parallel.replicate(source.variables)
     results = {}
     for name, evaluation in {"": run.task.evaluate, **run.task.probes}.items():
         totals = make_evaluation(evaluation, config.seed)(replicated, run.windows(part, config))
         results[name or part] = run.task.summarise(totals)
-    window = next(iter(run.windows(part, config)))["window"][0]
-    key = stream(config.seed, EVALUATION)
-    puzzle = jax.device_get(jax.jit(run.task.picture)(source.variables, window, key))
-    return results, {"puzzle": puzzle}
+    batch = next(iter(run.windows(part, config)))
+    windows, key = batch["window"][batch["weight"] > 0], stream(config.seed, EVALUATION)
+    picture = jax.device_get(jax.jit(run.task.picture)(source.variables, windows, key))
+    return results, {run.task.drawing: picture}
 
 
 def _judge(run: Run, config: ConfigDict, source: Source, names: tuple[str, ...]) -> Judged:

@@ -1,6 +1,8 @@
 """What a config comes to: the cases and their split, the store, and the task."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -15,11 +17,10 @@ from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
-from rubik_jax.modes.posing import SUPERVISED, pose
+from rubik_jax.modes.posing import SUPERVISED, build_task, pose
 from rubik_jax.modes.splitting import Division
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
-from rubik_jax.tasks.pretrain import make_puzzle
 from rubik_jax.types import Task
 
 
@@ -57,14 +58,19 @@ class Run(NamedTuple):
 
     def windows(self, part: str, config: ConfigDict) -> Any:
         """Fixed windows of a part's cases, in batches."""
-        return loader.held_out_batches(
+        batches = partial(
+            loader.held_out_batches,
             self.examples(getattr(self.split, part)),
             window=self.task.window,
             batch_size=config.batch_size,
-            repeats=config.evaluate.repeats,
-            seed=config.seed,
             foreground=self.foreground,
         )
+        repeats, seed = config.evaluate.repeats, config.seed
+        if config.task == "contrast":
+            # A case is told from the others of its batch, and so may be in it but once.
+            rounds = (batches(repeats=1, seed=seed + repeat) for repeat in range(repeats))
+            return chain.from_iterable(rounds)
+        return batches(repeats=repeats, seed=seed)
 
 
 def open_run(
@@ -124,14 +130,20 @@ def window_of(config: ConfigDict) -> tuple[int, int, int]:
         UserError: a puzzle, a window or a way of inference that can't be.
     """
     parallel.per_device(config.batch_size, 1)
-    if config.task == "pretrain":
-        puzzle, _ = make_puzzle(**config.proxy.to_dict(), seed=config.seed)
-        return puzzle.grid.window
-    window = tuple(config.window)
-    if len(window) != 3 or not all(isinstance(n, int) and n > 0 for n in window):
+    window = tuple(config.get("window", ()))
+    if "window" in config and not (
+        len(window) == 3 and all(isinstance(n, int) and n > 0 for n in window)
+    ):
         raise UserError(
             f"config.window is {window}; expected three whole numbers (x, y, z), each at least 1"
         )
+    if config.task == "contrast" and config.batch_size // config.accumulate < 2:
+        raise UserError(
+            f"config.batch_size is {config.batch_size} in config.accumulate={config.accumulate} "
+            "parts, which leaves a volume nothing to be told from; expected at least 2 in each"
+        )
+    if config.task not in SUPERVISED:
+        return build_task(config, channels=1).window
     inference.check(config.inference.overlap, tuple(config.inference.mirror))
     if config.task == "segment" and config.evaluate.regions not in REGIONS:
         raise UserError(

@@ -12,11 +12,15 @@ from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.report.progress import say
 from rubik_jax.tasks.classify import classify
+from rubik_jax.tasks.contrast import contrast
 from rubik_jax.tasks.pretrain import pretrain
+from rubik_jax.tasks.reconstruct import reconstruct
+from rubik_jax.tasks.restore import restore
 from rubik_jax.tasks.segment import segment
 from rubik_jax.types import Task
 
-TASKS = ("pretrain", "classify", "segment")
+WINDOWED = {"reconstruct": reconstruct, "restore": restore, "contrast": contrast}
+TASKS = ("pretrain", *WINDOWED, "classify", "segment")
 SUPERVISED = ("classify", "segment")  # those that need answers, and may start from another run
 
 
@@ -48,11 +52,12 @@ def pose(
         values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
         return build_task(config, channels, values, shares), None
     task = build_task(config, channels)
-    say(
-        f"{len(task.about['orders'])} orders, Hamming distance at least "
-        f"{task.about['order_distance_least']}, "
-        f"{task.about['order_distance_mean']:.2f} on average"
-    )
+    if len(task.about.get("orders", ())) > 1:
+        say(
+            f"{len(task.about['orders'])} orders, Hamming distance at least "
+            f"{task.about['order_distance_least']}, "
+            f"{task.about['order_distance_mean']:.2f} on average"
+        )
     return task, None
 
 
@@ -73,23 +78,20 @@ def build_task(
     Raises:
         UserError: knobs that can't be used.
     """
-    model, loss = config.model.to_dict(), config.loss.to_dict()
-    if config.task == "pretrain":
-        return pretrain(
-            channels=channels,
-            proxy_options=config.proxy.to_dict(),
-            model=model,
-            loss=loss,
-            augmentation=config.augment.to_dict(),
-            seed=config.seed,
-        )
     options = {
         "channels": channels,
+        "model": config.model.to_dict(),
+        "augmentation": config.augment.to_dict(),
+    }
+    if config.task not in SUPERVISED:
+        options |= {"proxy_options": config.proxy.to_dict()}
+        if config.task == "pretrain":
+            return pretrain(loss=config.loss.to_dict(), seed=config.seed, **options)
+        return WINDOWED[config.task](window=tuple(config.window), **options)
+    options |= {
         "frequencies": tuple(shares or [1 / len(answers)] * len(answers)),
         "window": tuple(config.window),
-        "model": model,
-        "loss": loss,
-        "augmentation": config.augment.to_dict(),
+        "loss": config.loss.to_dict(),
     }
     if config.task == "classify":
         return classify(classes=tuple(answers), **options)

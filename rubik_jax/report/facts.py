@@ -29,7 +29,12 @@ def facts(description: dict[str, Any]) -> dict[str, str]:
     config, split = description["config"], description["split"]
     data, optim = config["data"], config["optim"]
     cases = ", ".join(f"{len(names)} {part}" for part, names in split.items())
-    of_task = _puzzle(config) if config["task"] == "pretrain" else _supervised(description)
+    of_task = {
+        "pretrain": _puzzle,
+        "reconstruct": _reconstruction,
+        "restore": _restoration,
+        "contrast": _contrast,
+    }.get(config["task"], lambda _: _supervised(description))(config)
     return {
         "cohort": f"{data['source']}, {data['path']}: {cases}",
         **_volumes(description),
@@ -59,6 +64,42 @@ def _puzzle(config: dict[str, Any]) -> dict[str, str]:
         if any(curriculum.values())
         else "none",
         "network": f"{_encoder(config)}; {config['model']['heads']} heads",
+    }
+
+
+def _reconstruction(config: dict[str, Any]) -> dict[str, str]:
+    game = config["proxy"]
+    blocks = f"{game['ratio']:.0%} of blocks of {_times(game['block'])} voxels"
+    return {"game": f"masked-volume reconstruction: {blocks} are blanked", **_windowed(config)}
+
+
+def _restoration(config: dict[str, Any]) -> dict[str, str]:
+    game = config["proxy"]
+    return {
+        "game": f"restoration as in Models Genesis: non-linear intensities in "
+        f"{game['nonlinear']:.0%} of the windows, voxels shuffled in boxes of "
+        f"{_times(game['box'])} in {game['shuffle']:.0%}, painted over in {game['paint']:.0%} "
+        f"(of these {game['inpaint']:.0%} within)",
+        **_windowed(config),
+    }
+
+
+def _contrast(config: dict[str, Any]) -> dict[str, str]:
+    game, model = config["proxy"], config["model"]
+    parts = f", in {config['accumulate']} parts" if config["accumulate"] > 1 else ""
+    return {
+        "game": f"contrast of two views of {_times(game['view'])} voxels among the "
+        f"{config['batch_size']} volumes of a batch{parts}; temperature {game['temperature']:g}",
+        **_windowed(config),
+        "projection": f"{model['hidden']}, then {model['projection']} values",
+    }
+
+
+def _windowed(config: dict[str, Any]) -> dict[str, str]:
+    return {
+        "window": f"{_times(config['window'])} voxels",
+        "network": _encoder(config),
+        "augmentation": _augmentation(config["augment"]),
     }
 
 

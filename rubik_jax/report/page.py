@@ -12,14 +12,22 @@ from rubik_jax.report import (
     markup,
     puzzle,
     records,
+    restoration,
     scores,
     slices,
     usage,
+    views,
 )
 
 REPORT = "report.html"
 
-PICTURES = {"puzzle": puzzle.section, "slices": slices.section, "answers": answers.section}
+PICTURES = {
+    "puzzle": puzzle.section,
+    "restoration": restoration.section,
+    "views": views.section,
+    "slices": slices.section,
+    "answers": answers.section,
+}
 
 
 def write(
@@ -37,7 +45,7 @@ def write(
         results: numbers by the part of the cohort or the probe; the first is the one that counts,
             and there may be none yet.
         warnings: sentences on what looks unhealthy.
-        pictures: what the modules of that name draw: "puzzle", "slices", "answers".
+        pictures: what the modules of that name draw, as in `PICTURES`.
 
     Raises:
         UserError: the folder can't be written.

@@ -32,6 +32,9 @@ def section(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
     """
     what, table = {
         "pretrain": ("Accuracy", _puzzle),
+        "reconstruct": ("Explained share", _restored),
+        "restore": ("Explained share", _restored),
+        "contrast": ("Retrieval", _contrast),
         "segment": ("Dice and IoU", _masks),
         "classify": ("Accuracy", _classes),
     }[description["config"]["task"]]
@@ -73,6 +76,39 @@ def _puzzle(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
         _count(numbers),
         f"{_parts(results)}; <b>majority</b>: what the commonest answer would score.",
     )
+
+
+def _restored(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
+    """What the network leaves of the squared error of an answer that has learned nothing."""
+    part = next(iter(results))
+    numbers = results[part]
+    guess, said = {
+        "reconstruct": ("mean_loss", "the mean of the visible voxels"),
+        "restore": ("input_loss", "what was given, handed on"),
+    }[description["config"]["task"]]
+    rows = {
+        "explained share": [markup.number(numbers["explained"], "{:.1%}"), "0.0%"],
+        "mean squared error": [markup.number(numbers[k], "{:.4f}") for k in ("loss", guess)],
+    }
+    note = f"{_parts([part])}; <b>guess</b>: {said}. Windows are scaled to [-1, 1]."
+    return _with_note(markup.table([part, "guess"], rows), _count(numbers), note)
+
+
+def _contrast(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
+    """How often the other view was found, beside chance."""
+    del description
+    part = next(iter(results))
+    numbers = results[part]
+    found = [numbers["retrieval_accuracy"], numbers["retrieval_chance"]]
+    rows = {
+        "other view found": [markup.number(cell, "{:.1%}") for cell in found],
+        "spread of the vectors": [markup.number(numbers["spread"], "{:.2f}"), "–"],
+    }
+    note = (
+        f"{_parts([part])}. Found: of all views of its batch, the other one of the same volume is "
+        "the most similar. Spread: 0 where all vectors are the same, 1 where they point everywhere."
+    )
+    return _with_note(markup.table([part, "chance"], rows), _count(numbers), note)
 
 
 def _classes(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:

@@ -93,12 +93,12 @@ def pretrain(
     if any(puzzle.grid.gap):
         probes["no_gap"] = evaluate_as(puzzle._replace(grid=seamless))
 
-    def picture(variables, window, key):
+    def picture(variables, windows, key):
         def said(cubes):
             logits, _ = apply(network, variables, cubes[None], False)
             return {name: each[0] for name, each in scoring.said(logits, puzzle.turns).items()}
 
-        return solve(key, window, puzzle, said)
+        return solve(key, windows[0], puzzle, said)
 
     def init(key):
         empty = jnp.zeros((1, puzzle.grid.cells, *puzzle.grid.cube, channels))
@@ -119,6 +119,7 @@ def pretrain(
         channels=channels,
         units={"cubes": puzzle.grid.cells, "volumes": 1},
         about={"orders": puzzle.orders.tolist(), **_distances(puzzle)},
+        drawing="puzzle",
     )
 
 
