@@ -100,6 +100,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.every.log = max(1, steps // 50)
     c.every.evaluate = max(1, steps // 10)
     c.every.checkpoint = max(1, steps // 10)
+    c.every.probe = 0  # what features tell of the cases' classes; 0 for never
 
     c.evaluate = ConfigDict()
     c.evaluate.repeats = 8  # windows of each held-out case

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict, config_flags
 from rubik_jax import knobs, workdir
 from rubik_jax.data.cases import short
 from rubik_jax.errors import UserError
+from rubik_jax.modes.embedding import embed_cases
 from rubik_jax.modes.evaluating import evaluate
 from rubik_jax.modes.posing import TASKS
 from rubik_jax.modes.predicting import predict
@@ -21,7 +22,7 @@ from rubik_jax.modes.preparing import prepare
 from rubik_jax.modes.training import train
 from rubik_jax.train import DivergedError
 
-MODES = ("train", "prepare", "evaluate", "predict")
+MODES = ("train", "prepare", "evaluate", "predict", "embed")
 EARLIER = ("train", "prepare")  # those that a config is given to; the others find it in the run
 # What the later modes may change of a run's config: what is looked at, not what was trained.
 SOURCE = (
@@ -29,7 +30,7 @@ SOURCE = (
     *("on_bad", "pad", "store", "workers"),
 )
 LATER = (*(f"data.{name}" for name in SOURCE), "inference.", "evaluate.")
-ONLY = {"dry_run": EARLIER, "input": ("predict",), "output": ("predict", "evaluate")}
+ONLY = {"dry_run": EARLIER, "input": ("predict",), "output": ("predict", "evaluate", "embed")}
 
 
 class Command(NamedTuple):
@@ -42,7 +43,7 @@ class Command(NamedTuple):
         changed: the knobs in which the config differs from that of a run which lies there.
         dry_run: whether to stop short of the work.
         input: what is predicted.
-        output: where predictions or evaluations go.
+        output: where predictions, evaluations or features go.
     """
 
     mode: str
@@ -88,7 +89,10 @@ def _run(command: Command, said: str) -> None:
                 f"config.{command.changed[0]} differs from the run's; expected --output=FOLDER, "
                 "for what is found in another way than the run's own"
             )
-        evaluate(folder, config, command.output)
+        if command.mode == "embed":
+            embed_cases(folder, config, command.output, command.changed)
+        else:
+            evaluate(folder, config, command.output)
 
 
 def _parse(arguments: list[str]) -> Command:
@@ -97,7 +101,7 @@ def _parse(arguments: list[str]) -> Command:
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
     flags.DEFINE_string("input", None, "predict: a scan, or a folder of them", flag_values=values)
-    flags.DEFINE_string("output", None, "predict, evaluate: the folder", flag_values=values)
+    flags.DEFINE_string("output", None, "all but train, prepare: a folder", flag_values=values)
     flags.DEFINE_bool("dry_run", False, "train, prepare: estimates alone", flag_values=values)
     before = None
     # The mode decides where the config comes from, so it is read ahead of the config's flags.

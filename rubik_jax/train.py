@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from rubik_jax import parallel
+from rubik_jax import metrics, parallel
 from rubik_jax.checkpoints import Checkpoints
 from rubik_jax.errors import UserError
 from rubik_jax.evaluate import make_evaluation
@@ -32,12 +32,15 @@ class Data(NamedTuple):
         resident: the training cohort for the devices, with a leading axis of devices, or None.
         validation: makes the batches that `best` is chosen on; None where nothing is held out.
         foreground: the share of resident windows that must hold a labelled voxel.
+        probe: variables on the host -> what the encoder's features are worth, as plain numbers;
+            None where that isn't asked for.
     """
 
     training: Callable[[int], Iterator[dict[str, np.ndarray]]]
     resident: dict[str, np.ndarray] | None
     validation: Callable[[], Batches] | None
     foreground: float = 0.0
+    probe: Callable[[PyTree], dict[str, float]] | None = None
 
 
 class Pace(NamedTuple):
@@ -51,6 +54,8 @@ class Pace(NamedTuple):
         log: a record every so many steps.
         evaluate: an evaluation on the validation part every so many steps.
         checkpoint: a checkpoint every so many steps.
+        probe: a probe of the encoder's features every so many steps, and before the first; 0 for
+            none.
     """
 
     steps: int
@@ -60,6 +65,7 @@ class Pace(NamedTuple):
     log: int
     evaluate: int
     checkpoint: int
+    probe: int = 0
 
     def check(self) -> None:
         """Raises UserError where the batch can't be shared out, or something's due in a call."""
@@ -69,21 +75,23 @@ class Pace(NamedTuple):
             "every.log": self.log,
             "every.evaluate": self.evaluate,
             "every.checkpoint": self.checkpoint,
+            "every.probe": self.probe,
         }
         for knob, value in knobs.items():
-            if value < 1 or value % self.steps_per_call:
+            optional = knob == "every.probe"
+            if value < (0 if optional else 1) or value % self.steps_per_call:
                 raise UserError(
-                    f"config.{knob} is {value}; expected a multiple of config.steps_per_call "
-                    f"({self.steps_per_call})"
+                    f"config.{knob} is {value}; expected {'0 or ' if optional else ''}a multiple "
+                    f"of config.steps_per_call ({self.steps_per_call})"
                 )
 
     def due(self, step: int, period: int) -> bool:
-        """Whether what happens every so many steps does at this one; at the last, all does."""
-        return step % period == 0 or step == self.steps
+        """Whether what happens every so many steps (0: never) does at this one, or at the last."""
+        return period > 0 and (step % period == 0 or step == self.steps)
 
     def stops(self, step: int) -> bool:
-        """Whether the run pauses there to evaluate or to save."""
-        return self.due(step, self.evaluate) or self.due(step, self.checkpoint)
+        """Whether the run pauses there to evaluate, to probe or to save."""
+        return any(self.due(step, each) for each in (self.evaluate, self.checkpoint, self.probe))
 
 
 class DivergedError(RuntimeError):
@@ -126,7 +134,7 @@ def fit(
     pace.check()
     checkpoints = Checkpoints(workdir)
     first = checkpoints.step("latest") or 0
-    records = Records(workdir, first)
+    records = Records(workdir, first or -1)  # of a run that begins anew, nothing is kept
     try:
         state = make_state(initial or initialise(task, seed), optimiser)
         say(estimate.parameters(state.params))
@@ -135,6 +143,8 @@ def fit(
             say(f"resumed from step {first} of {pace.steps}")
         if first < pace.steps:
             keeper = _Keeper(task, data, workdir, checkpoints, records, description, pace, seed)
+            if not first:
+                keeper.probe(0, state.variables)
             step, state = _compiled(task, optimiser, state, first, data, pace, seed)
             _go(step, state, first, pace, keeper)
     finally:
@@ -232,6 +242,7 @@ class _Keeper:
     def __init__(self, task, data, workdir, checkpoints, records, description, pace, seed):
         self.task, self.validation, self.pace, self.workdir = task, data.validation, pace, workdir
         self.checkpoints, self.records, self.description = checkpoints, records, description
+        self.ask = data.probe
         self.evaluate = make_evaluation(task.evaluate, seed)
         best = checkpoints.description("best")
         self.best = best["score"] if best else None
@@ -282,9 +293,16 @@ class _Keeper:
             if self.best is None or score > self.best:
                 self.best = score
                 self.checkpoints.save("best", step, on_host, self.describe(step))
+        self.probe(step, on_host.variables)
         if self.pace.due(step, self.pace.checkpoint):
             self.checkpoints.save("latest", step, on_host, self.describe(step))
         self.restart_clock()
+
+    def probe(self, step: int, variables: PyTree) -> None:
+        """Records what the features are worth, where that is due."""
+        if self.ask is not None and self.pace.due(step, self.pace.probe):
+            self.records.write("probe", step, numbers := self.ask(variables))
+            say(f"step {step}: {metrics.probes.show(numbers)}")
 
     def show_page(self, step: int) -> None:
         """Brings the page of the run up to date."""

@@ -1,7 +1,7 @@
 """What answers are worth: sums on the device, and measures of cases on the host.
 
-`segmentation` and `classification` load when they're asked for, and scipy and scikit-learn with
-them.
+`segmentation`, `classification` and `probes` load when they're asked for, and scipy and
+scikit-learn with them.
 """
 
 import importlib
@@ -30,12 +30,13 @@ __all__ = [
     "mean_over_cases",
     "overlap_scores",
     "overlaps",
+    "probes",
     "segmentation",
     "weighted",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("classification", "segmentation"):
+    if name in ("classification", "probes", "segmentation"):
         return importlib.import_module(f"rubik_jax.metrics.{name}")
     raise AttributeError(f"module 'rubik_jax.metrics' has no attribute {name!r}")

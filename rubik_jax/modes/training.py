@@ -15,6 +15,7 @@ from rubik_jax.data import loader
 from rubik_jax.data.preprocess import to_json
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
+from rubik_jax.modes.embedding import probing
 from rubik_jax.modes.evaluating import report
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import draw_split, keep_split, seen_after
@@ -165,6 +166,7 @@ def _data(run: Run, config: ConfigDict) -> Data:
         else None,
         validation=partial(run.windows, "validation", config) if run.split.validation else None,
         foreground=run.foreground,
+        probe=probing(run, config),
     )
 
 
