@@ -1,5 +1,7 @@
 """Devices: the only file that knows how many there are."""
 
+import resource
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +30,18 @@ def describe() -> str:
     return f"{count()} x {jax.local_devices()[0].device_kind}"
 
 
+def most_memory() -> dict[str, int]:
+    """The most bytes that were in use so far: "process_bytes", and "device_bytes" of the fullest.
+
+    A platform that doesn't count its devices' memory, as the CPU, leaves the latter out.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    counted = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [stats["peak_bytes_in_use"] for stats in counted if "peak_bytes_in_use" in stats]
+    return found | ({"device_bytes": max(peaks)} if peaks else {})
+
+
 def per_device(batch_size: int, accumulate: int) -> int:
     """Examples of a global batch on each device.
 
@@ -50,6 +64,11 @@ def replicate(tree: PyTree) -> PyTree:
 def unreplicate(tree: PyTree) -> PyTree:
     """The first device's copy, on the host."""
     return jax.device_get(jax.tree.map(lambda x: x[0], tree))
+
+
+def ready(tree: PyTree) -> bool:
+    """Whether the devices are done with arrays that they were asked for; doesn't wait."""
+    return all(leaf.is_ready() for leaf in jax.tree.leaves(tree))
 
 
 def spread(tree: PyTree) -> PyTree:

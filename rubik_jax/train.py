@@ -15,11 +15,14 @@ from rubik_jax.checkpoints import Checkpoints
 from rubik_jax.errors import UserError
 from rubik_jax.evaluate import make_evaluation
 from rubik_jax.metrics import add
-from rubik_jax.report import estimate, page
+from rubik_jax.report import estimate, mistakes, page
 from rubik_jax.report.progress import Steps, clock, say
 from rubik_jax.report.records import Records
+from rubik_jax.report.stopwatch import Stopwatch
 from rubik_jax.step import State, initialise, make_state, make_step
 from rubik_jax.types import Metrics, Task
+
+PAGE = 60  # seconds between two pages of a run that has nothing else to show
 
 Batches = Iterable[dict[str, np.ndarray]]
 
@@ -132,6 +135,7 @@ def fit(
         UserError: numbers that don't go together.
     """
     pace.check()
+    watch = Stopwatch()
     checkpoints = Checkpoints(workdir)
     first = checkpoints.step("latest") or 0
     records = Records(workdir, first or -1)  # of a run that begins anew, nothing is kept
@@ -142,10 +146,11 @@ def fit(
             state = checkpoints.restore("latest", state)
             say(f"resumed from step {first} of {pace.steps}")
         if first < pace.steps:
-            keeper = _Keeper(task, data, workdir, checkpoints, records, description, pace, seed)
+            kept = checkpoints, records, watch
+            keeper = _Keeper(task, data, workdir, *kept, description, pace, seed)
             if not first:
                 keeper.probe(0, state.variables)
-            step, state = _compiled(task, optimiser, state, first, data, pace, seed)
+            step, state = _compiled(task, optimiser, state, first, data, pace, seed, watch)
             _go(step, state, first, pace, keeper)
     finally:
         checkpoints.close()
@@ -165,7 +170,7 @@ def rehearse(
     pace.check()
     state = make_state(initial or initialise(task, seed), optimiser)
     say(estimate.parameters(state.params))
-    step, state = _compiled(task, optimiser, state, 0, data, pace, seed)
+    step, state = _compiled(task, optimiser, state, 0, data, pace, seed, Stopwatch())
     calls = 3
     for call in range(calls + 1):  # the first one is slower
         state, metrics = step(state)
@@ -179,7 +184,7 @@ def rehearse(
     )
 
 
-def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace, seed: int):
+def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace, seed: int, watch):
     """A function that takes the next call's steps, compiled; and the state that it starts with."""
     stride = pace.steps_per_call
     step = make_step(
@@ -195,15 +200,20 @@ def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace,
     state = parallel.replicate(state)
     resident = None if data.resident is None else parallel.spread(data.resident)
     calls = _calls(data, first, stride)
+    watch.lap("compiling")
     ahead = [next(calls)]
+    watch.lap("waiting")
     begun = time.monotonic()
     compiled = parallel.mapped_step(step, state, ahead[0], resident)
     copies = stride if parallel.on_cpu() else 1
     say(estimate.compiled(compiled, copies, time.monotonic() - begun))
+    watch.lap("compiling")
 
     def take(state: State) -> tuple[State, Metrics]:
         after = compiled(state, ahead.pop(), resident)
-        ahead.append(next(calls))  # while the device works
+        watch.lap("stepping")
+        ahead.append(next(calls))  # while the device works; only what it has to wait for is lost
+        watch.lap("waiting" if parallel.ready(after) else "stepping")
         return after
 
     return take, state
@@ -239,16 +249,18 @@ def _go(step: Callable, state: State, first: int, pace: Pace, keeper) -> None:
 class _Keeper:
     """What a run keeps: sums since the last record, the best score, records and checkpoints."""
 
-    def __init__(self, task, data, workdir, checkpoints, records, description, pace, seed):
+    def __init__(self, task, data, workdir, checkpoints, records, watch, description, pace, seed):
         self.task, self.validation, self.pace, self.workdir = task, data.validation, pace, workdir
         self.checkpoints, self.records, self.description = checkpoints, records, description
-        self.ask = data.probe
+        self.ask, self.watch, self.shown = data.probe, watch, -float("inf")
         self.evaluate = make_evaluation(task.evaluate, seed)
         best = checkpoints.description("best")
         self.best = best["score"] if best else None
         self.totals: Metrics | None = None
         latest = checkpoints.description("latest")
         self.numbers: dict[str, float] = latest["validation"] if latest else {}
+        self.evaluated = latest.get("evaluated", latest["step"]) if latest else 0
+        self.mistakes: dict[str, np.ndarray] = {}
         self.since = 0.0
 
     def restart_clock(self) -> None:
@@ -274,6 +286,9 @@ class _Keeper:
         per_second = {f"{unit}_per_second": rate for unit, rate in rates.items()}
         self.records.write("train", step, numbers | per_second)
         self.totals = None
+        self.watch.lap("stepping")
+        if time.monotonic() - self.shown > PAGE and not self.pace.stops(step):
+            self.show_page(step)
         self.restart_clock()
         fast = "  ".join(f"{rate:.1f} {unit}/s" for unit, rate in rates.items())
         return f"loss {numbers['loss']:.3f}  {self.task.show(numbers)}  {fast}"
@@ -283,12 +298,15 @@ class _Keeper:
         on_host = parallel.unreplicate(state)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(on_host.params)):
             raise DivergedError(self._hint(step))
-        if self.pace.due(step, self.pace.evaluate) and self.validation is not None:
+        self.watch.lap("saving")
+        evaluates = self.pace.due(step, self.pace.evaluate)
+        if evaluates and self.validation is not None:
             totals = self.evaluate(state.variables, self.validation())
-            self.numbers = self.task.summarise(totals)
+            self.numbers, self.mistakes = self.task.summarise(totals), mistakes.counted(totals)
+            self.evaluated = step
             self.records.write("validation", step, self.numbers)
             say(f"step {step}: validation {self.task.show(self.numbers)}")
-            self.show_page(step)
+            self.watch.lap("evaluating")
             score = self.task.score(self.numbers)
             if self.best is None or score > self.best:
                 self.best = score
@@ -296,6 +314,12 @@ class _Keeper:
         self.probe(step, on_host.variables)
         if self.pace.due(step, self.pace.checkpoint):
             self.checkpoints.save("latest", step, on_host, self.describe(step))
+        if step == self.pace.steps:
+            self.checkpoints.wait()
+        self.watch.lap("saving")
+        self.records.write("time", step, self.watch.take() | parallel.most_memory())
+        if evaluates:
+            self.show_page(step)
         self.restart_clock()
 
     def probe(self, step: int, variables: PyTree) -> None:
@@ -303,19 +327,29 @@ class _Keeper:
         if self.ask is not None and self.pace.due(step, self.pace.probe):
             self.records.write("probe", step, numbers := self.ask(variables))
             say(f"step {step}: {metrics.probes.show(numbers)}")
+            self.watch.lap("probing")
 
     def show_page(self, step: int) -> None:
-        """Brings the page of the run up to date."""
+        """Brings the page of the run up to date, with the scores of the last evaluation."""
         page.write(
             self.workdir,
-            self.describe(step),
-            {"validation": self.numbers},
-            self.task.diagnose(self.numbers),
+            self.describe(self.evaluated),
+            {"validation": self.numbers} if self.numbers else {},
+            self.task.diagnose(self.numbers) if self.numbers else [],
+            {"mistakes": self.mistakes} if self.mistakes else {},
+            running=step < self.pace.steps,
         )
+        self.watch.lap("reporting")
+        self.shown = time.monotonic()
 
     def describe(self, step: int) -> dict[str, Any]:
         """What a checkpoint of this step says of itself."""
-        return self.description | {"step": step, "score": self.best, "validation": self.numbers}
+        return self.description | {
+            "step": step,
+            "score": self.best,
+            "validation": self.numbers,
+            "evaluated": self.evaluated,
+        }
 
     def _hint(self, step: int) -> str:
         last = self.checkpoints.step("latest")

@@ -87,15 +87,17 @@ def overlap_scores(
 
 
 def confusion(
-    truth: Int[Array, "b"], guess: Int[Array, "b"], classes: int, weight: Float[Array, "b"]
+    truth: Int[Array, "b *rest"],
+    guess: Int[Array, "b *rest"],
+    classes: int,
+    weight: Float[Array, "b"],
 ) -> Mean:
     """How often each class (row) was answered with each class (column), shape [classes, classes].
 
-    As a mean it sums to 1; its total counts examples.
+    As a mean it sums to 1; its total counts answers, of which an example may have several.
     """
-    true, guessed = jax.nn.one_hot(truth, classes), jax.nn.one_hot(guess, classes)
-    pairs = true[:, :, None] * guessed[:, None, :] * weight[:, None, None]
-    return Mean(pairs.sum(axis=0), weight.sum())
+    pairs = histogram(truth * classes + guess, classes * classes, weight)
+    return Mean(pairs.total.reshape(classes, classes), pairs.count)
 
 
 def balanced_accuracy(counts: Shaped[np.ndarray, "k k"]) -> float:

@@ -20,7 +20,7 @@ from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import Division, split_of
-from rubik_jax.report import page, tables
+from rubik_jax.report import mistakes, page, tables
 from rubik_jax.report.progress import say, track
 from rubik_jax.step import EVALUATION, stream
 
@@ -74,7 +74,8 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
         results, pictures = _play(run, config, source, part)
     else:
         judged = _judge(run, config, source, getattr(run.split, part))
-        results, pictures = {part: judged.numbers}, judged.pictures
+        results = {part: judged.numbers}
+        pictures = judged.pictures | {"cases": judged.cases}
         tables.write(folder / tables.CASES, judged.cases)
     for name, numbers in results.items():
         say(f"{name:>8}: {run.task.show(numbers)}")
@@ -88,6 +89,8 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
         "finished": int(checkpoints.find(folder, "latest").name) == config.steps,
     }
     clean = {name: for_json(numbers) for name, numbers in results.items()}
+    counts = pictures.get("mistakes", {})
+    clean[part] |= {name: of.tolist() for name, of in counts.items()}
     workdir.write(folder / workdir.RESULTS, clean | done)
     say(f"run         {folder}\ncheckpoint  {source.checkpoint}")
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
@@ -99,16 +102,17 @@ def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Division:
 
 
 def _play(run: Run, config: ConfigDict, source: Source, part: str) -> tuple[dict, dict[str, Any]]:
-    """The numbers of a pre-training and of its probes, and what some windows of it look like."""
+    """The numbers of a pre-training and of its probes; some of its windows and its mistakes."""
     replicated = parallel.replicate(source.variables)
-    results = {}
+    results, mistaken = {}, {}
     for name, evaluation in {"": run.task.evaluate, **run.task.probes}.items():
         totals = make_evaluation(evaluation, config.seed)(replicated, run.windows(part, config))
         results[name or part] = run.task.summarise(totals)
+        mistaken = mistaken if name else mistakes.counted(totals)
     batch = next(iter(run.windows(part, config)))
     windows, key = batch["window"][batch["weight"] > 0], stream(config.seed, EVALUATION)
     picture = jax.device_get(jax.jit(run.task.picture)(source.variables, windows, key))
-    return results, {run.task.drawing: picture}
+    return results, {run.task.drawing: picture, **({"mistakes": mistaken} if mistaken else {})}
 
 
 def _judge(run: Run, config: ConfigDict, source: Source, names: tuple[str, ...]) -> Judged:

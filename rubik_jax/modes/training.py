@@ -1,6 +1,7 @@
 """Trains a run, or goes on with it, and reports; or says what it would take, and trains nothing."""
 
 import json
+import os
 import platform
 from functools import partial
 from importlib import metadata
@@ -27,7 +28,7 @@ from rubik_jax.tasks.segment import decoder_sizes
 from rubik_jax.train import Data, Pace, fit, rehearse
 from rubik_jax.transfer import table, transfer
 
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
 
 
 def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> None:
@@ -64,7 +65,9 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
         said = ", ".join(f"{head} {estimate.number(size)}" for head, size in sizes.items())
         say(f"new parameters of a decoder: {said.strip()}; here {config.model.head}")
     if begun:
-        initial, origin, seen = None, before.get("transfer", ""), before["seen"]
+        kept = ("transfer", "transfer_rows")
+        initial, origin = None, {name: before[name] for name in kept if name in before}
+        seen = before["seen"]
     else:
         initial, origin = _begin(config, run)
         seen = seen_after(config, run.cases, run.split)
@@ -88,7 +91,8 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
             "skipped": dict(run.skipped),
             "channels": run.task.channels,
             "seen": seen,
-            **({"transfer": origin} if origin else {}),
+            "machine": machine(),
+            **origin,
             **run.task.about,
         },
         pace=pace,
@@ -99,15 +103,15 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     cohort.say_skipped(run.skipped)
 
 
-def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, str]:
-    """The variables that a run begins with, and the table of where they come from.
+def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, dict[str, Any]]:
+    """The variables that a run begins with, and where they come from, as a text and as data.
 
     Both are empty for a run from scratch, which makes its own from the seed.
     """
     if not config.get("init_from"):
         if "init_from" in config:
             say("no config.init_from: all weights are new")
-        return None, ""
+        return None, {}
     options = config.transfer.to_dict()
     kind = options.pop("checkpoint")
     if kind not in ("best", "latest"):
@@ -126,7 +130,7 @@ def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, str]:
     )
     origin = f"weights of {source.checkpoint}:\n{table(rows)}"
     say(origin)
-    return loaded, origin
+    return loaded, {"transfer": origin, "transfer_rows": [row._asdict() for row in rows]}
 
 
 def _note_differences(config: ConfigDict, run: Run, before: dict[str, Any]) -> None:
@@ -168,6 +172,12 @@ def _data(run: Run, config: ConfigDict) -> Data:
         foreground=run.foreground,
         probe=probing(run, config),
     )
+
+
+def machine() -> str:
+    """What a run was made on."""
+    cores, system = os.cpu_count(), f"{platform.system()} on {platform.machine()}"
+    return f"{parallel.describe()}; {cores} CPU core{'s' if cores != 1 else ''}, {system}"
 
 
 def versions() -> dict[str, Any]:

@@ -21,8 +21,11 @@ COLOURS = {
     "turn": "#a855f7",
     "mask": "#16a34a",
     "balanced": BLUE,
+    "knn": "#0d9488",
+    "linear": "#db2777",
     "": INK,  # the whole
 }
+NAMES = {"": "accuracy", "knn": "neighbours' vote", "linear": "linear probe"}
 OVERLAPS = {
     "foreground_dice": ("foreground Dice", INK),
     "foreground_miou": ("foreground IoU", "#a855f7"),
@@ -51,6 +54,11 @@ def section(records: list[Record]) -> str:
         )
     if len({record["freedom"] for record in records if "freedom" in record}) > 1:
         note += "; shaded: the share of cubes that were free to turn in training"
+    if any(record["part"] == "probe" for record in records):
+        note += (
+            "; neighbours' vote and linear probe: what a vote of the nearest neighbours and a "
+            "linear layer make of the encoder's features"
+        )
     return markup.section("Curves", markup.figure(draw(records), f"{note}."))
 
 
@@ -64,36 +72,38 @@ def draw(records: list[Record]) -> str:
     Returns:
         An `<svg>` element. Where the training's "freedom" changes, it is shaded.
     """
-    train, validation = (
-        [record for record in records if record["part"] == part] for part in ("train", "validation")
+    train, held_out = (
+        [record for record in records if record["part"] in parts]
+        for parts in (("train",), ("validation", "probe"))
     )
-    keys = list(dict.fromkeys(key for record in [*train, *validation] for key in record))
+    keys = list(dict.fromkeys(key for record in [*train, *held_out] for key in record))
     overlaps = list(_overlaps(keys))
     scores = overlaps or list(_accuracies(keys))
     with matplotlib.rc_context(STYLE):
-        losses, *below = _panels(2 if scores else 1, max(record["step"] for record in records))
+        losses, *below = panels(2 if scores else 1, max(record["step"] for record in records))
         losses.set_title("loss", loc="left", fontweight="bold")
         losses.set_yscale("log", subs=())
         losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         losses.yaxis.set_major_formatter("{x:g}")
-        _lines(losses, train, validation, list(_losses(keys)), "{:.3g}")
+        lines(losses, train, held_out, list(_losses(keys)), "{:.3g}")
         for axes in below:
             title = "Dice and IoU" if overlaps else "accuracy"
             axes.set_title(title, loc="left", fontweight="bold")
             axes.set_ylim(0, 1.02)
             if not overlaps:
                 axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            free = _series(train, "freedom")
+            free = series(train, "freedom")
             if len(np.unique(free[1])) > 1:
                 axes.fill_between(*free, color=INK, alpha=0.1, linewidth=0)
-            _lines(axes, train, validation, scores, "{:.3f}" if overlaps else "{:.1%}")
+            lines(axes, train, held_out, scores, "{:.3f}" if overlaps else "{:.1%}")
         return svg(losses.figure)
 
 
-def _panels(count: int, steps: int) -> list[Axes]:
+def panels(count: int, steps: int, height: float = 2.8) -> list[Axes]:
     """One below the other, over steps, with room for the names of lines on the right."""
-    figure = Figure(figsize=(8.4, 2.8 * count))
-    figure.subplots_adjust(0.07, 0.16 / count, 0.81, 1 - 0.1 / count, hspace=0.25)
+    figure = Figure(figsize=(8.4, height * count))
+    bottom, top = 0.45 / figure.get_figheight(), 1 - 0.28 / figure.get_figheight()
+    figure.subplots_adjust(0.07, bottom, 0.81, top, hspace=0.25)
     panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     panels[-1].set_xlabel("step")
     panels[-1].set_xlim(0, steps)
@@ -108,7 +118,7 @@ def _losses(keys: list[str]) -> Iterator[Line]:
 
 def _accuracies(keys: list[str]) -> Iterator[Line]:
     for name, colour in _coloured(keys, "accuracy"):
-        shown = name.replace("_", " ") or "accuracy"
+        shown = NAMES.get(name, name.replace("_", " "))
         yield Line(f"{name}_accuracy".strip("_"), shown, colour, f"{name}_chance".strip("_"))
 
 
@@ -130,28 +140,28 @@ def _coloured(keys: Iterable[str], what: str) -> Iterator[tuple[str, str]]:
         yield name, COLOURS[name] if name in COLOURS else next(others)
 
 
-def _lines(
-    axes: Axes, train: list[Record], validation: list[Record], lines: list[Line], form: str
+def lines(
+    axes: Axes, train: list[Record], held_out: list[Record], drawn: list[Line], form: str
 ) -> None:
-    """Draws the lines, each named at its end with its last value."""
+    """Draws the lines, thin and bold, each named at its end with its last value."""
     axes.grid(color=INK, alpha=0.12)
     ends = []
-    for key, name, colour, chance in lines:
-        thin, bold = _series(train, key), _series(validation, key)
+    for key, name, colour, chance in drawn:
+        thin, bold = series(train, key), series(held_out, key)
         dot = "." if len(thin[0]) == 1 else ""
         axes.plot(*thin, color=colour, linewidth=1, alpha=0.55, marker=dot)
         axes.plot(*bold, color=colour, linewidth=1.8, marker=".", markersize=5)
         last = [*thin[1][-1:], *bold[1][-1:]]
         if last:
             ends.append((last[-1], f"{name} {form.format(last[-1])}", colour))
-        _, guessed = _series(validation, chance)
+        _, guessed = series(held_out, chance)
         if len(guessed):
             axes.axhline(guessed[-1], color=colour, linewidth=1.2, linestyle=":")
             ends.append((guessed[-1], f"chance {form.format(guessed[-1])}", colour))
     _label(axes, ends)
 
 
-def _series(records: list[Record], key: str) -> tuple[np.ndarray, np.ndarray]:
+def series(records: list[Record], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of a key, as means over neighbours where there are many."""
     pairs = [(r["step"], r[key]) for r in records if r.get(key) is not None]
     found = np.array([pair for pair in pairs if math.isfinite(pair[1])], float).reshape(-1, 2)

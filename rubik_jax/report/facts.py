@@ -13,8 +13,6 @@ def section(description: dict[str, Any]) -> str:
     """The run as HTML; `description` is what its checkpoint says of itself."""
     command = f"<pre>{escape(description['command'])}</pre>"
     parts = [command, markup.facts(facts(description))]
-    if "transfer" in description:
-        parts.append(markup.details("Which weights it started from", description["transfer"]))
     skipped = description.get("skipped")
     if skipped:
         listed = "\n".join(f"{name}: {reason}" for name, reason in skipped.items())
@@ -41,6 +39,7 @@ def facts(description: dict[str, Any]) -> dict[str, str]:
         **of_task,
         "optimiser": f"{optim['name']}, rate {optim['rate']:g}, {optim['schedule']}; "
         f"{config['steps']} steps of {config['batch_size']}",
+        **({"machine": description["machine"]} if "machine" in description else {}),
         "versions": ", ".join(f"{k} {v}" for k, v in description["versions"].items()),
     }
 

@@ -5,14 +5,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 
-def page(title: str, about: str, sections: Iterable[str]) -> str:
-    """A whole page, which asks nothing of other files or of a network."""
-    return "".join(stream(title, about, sections))
+def page(title: str, about: str, sections: Iterable[str], refresh: int = 0) -> str:
+    """A whole page, which asks nothing of other files or of a network.
+
+    Args:
+        title: of the page; escaped here, as `about` is.
+        about: what stands below it.
+        sections: HTML.
+        refresh: seconds after which a browser reads it again; 0 for never.
+    """
+    return "".join(stream(title, about, sections, refresh=refresh))
 
 
-def stream(title: str, about: str, sections: Iterable[str], style: str = "") -> Iterator[str]:
+def stream(
+    title: str, about: str, sections: Iterable[str], style: str = "", refresh: int = 0
+) -> Iterator[str]:
     """A page piece by piece, for one that is large; with a style of its own besides the shared."""
-    yield _HEAD.format(title=escape(title), about=escape(about), style=_STYLE + style)
+    again = f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else ""
+    yield _HEAD.format(
+        title=escape(title), about=escape(about), style=_STYLE + style, refresh=again
+    )
     yield from (f"{section}\n" for section in sections if section)
     yield "</body>\n</html>\n"
 
@@ -57,9 +69,19 @@ def legend(samples: Mapping[str, str]) -> str:
     return f"<p>{spans}</p>"
 
 
+def words(text: str) -> str:
+    """A paragraph; text that is escaped here."""
+    return f"<p>{escape(text)}</p>"
+
+
 def details(summary: str, text: str) -> str:
     """Text as it is, shown when it's asked for."""
-    return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
+    return fold(summary, f"<pre>{escape(text)}</pre>")
+
+
+def fold(summary: str, content: str) -> str:
+    """HTML that is shown when it's asked for, under a text that is escaped here."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def number(value: float | None, form: str) -> str:
@@ -74,7 +96,7 @@ _HEAD = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title}</title>
+{refresh}<title>{title}</title>
 <style>{style}</style>
 </head>
 <body>
@@ -104,6 +126,10 @@ td:nth-child(2) { font-weight: bold }
 .confusion small { color: var(--faint) }
 .confusion th { padding: .3rem .75rem; white-space: normal; max-width: 10rem }
 .confusion th:first-child { padding-left: 0 }
+.bar { display: flex; height: 1.5rem; margin-bottom: .75rem }
+.time th:first-child { white-space: normal } .sample { display: inline-block; width: .8em;
+  height: .8em; margin-right: .5em }
+details .wide { max-height: 30rem; overflow-y: auto }
 .key { white-space: nowrap; margin-right: .75em }
 .key span { display: inline-block; width: .8em; height: .8em; margin-right: .35em;
   box-sizing: border-box }

@@ -7,9 +7,13 @@ from typing import Any
 from rubik_jax.errors import UserError
 from rubik_jax.report import (
     answers,
+    cases,
+    cost,
     curves,
     facts,
     markup,
+    mistakes,
+    origin,
     puzzle,
     records,
     restoration,
@@ -25,9 +29,12 @@ PICTURES = {
     "puzzle": puzzle.section,
     "restoration": restoration.section,
     "views": views.section,
+    "mistakes": mistakes.section,
     "slices": slices.section,
     "answers": answers.section,
+    "cases": cases.section,
 }
+REFRESH = 60  # seconds
 
 
 def write(
@@ -36,6 +43,8 @@ def write(
     results: dict[str, dict[str, Any]],
     warnings: list[str],
     pictures: dict[str, Any] | None = None,
+    *,
+    running: bool = False,
 ) -> None:
     """Writes the page of a run, whole or not at all.
 
@@ -46,6 +55,7 @@ def write(
             and there may be none yet.
         warnings: sentences on what looks unhealthy.
         pictures: what the modules of that name draw, as in `PICTURES`.
+        running: whether the run goes on; a browser then reads the page again from time to time.
 
     Raises:
         UserError: the folder can't be written.
@@ -54,12 +64,15 @@ def write(
     drawn = (PICTURES[name](what, description) for name, what in (pictures or {}).items())
     text = markup.page(
         title=folder.resolve().name,
-        about=f"{description['config']['task']}, rubik_jax {description['versions']['rubik_jax']}",
+        about=_about(description, measured, running),
+        refresh=REFRESH if running else 0,
         sections=[
             _warnings(warnings) if results else "",
             scores.section(results, description) if results else "",
             curves.section(measured) if measured else "",
             *drawn,
+            cost.section(measured),
+            origin.section(description),
             usage.section(folder, description),
             facts.section(description),
         ],
@@ -70,6 +83,15 @@ def write(
         os.replace(temporary, folder / REPORT)
     except OSError as error:
         raise UserError(f"{folder / REPORT} can't be written: {error.strerror}") from error
+
+
+def _about(description: dict[str, Any], measured: list[dict[str, Any]], running: bool) -> str:
+    """What was run and how far it has come."""
+    about = f"{description['config']['task']}, rubik_jax {description['versions']['rubik_jax']}"
+    step, steps = max((r["step"] for r in measured), default=0), description["config"]["steps"]
+    if running:
+        return f"{about}; in progress, at step {step} of {steps}"
+    return about if step in (0, steps) else f"{about}; it stands at step {step} of {steps}"
 
 
 def _warnings(warnings: list[str]) -> str:

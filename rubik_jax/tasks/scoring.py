@@ -79,15 +79,27 @@ def accuracies(logits: Logits, answers: proxy.Answers, puzzle: proxy.Puzzle, wei
 
 
 def histograms(logits: Logits, answers: proxy.Answers, puzzle: proxy.Puzzle, weight) -> Metrics:
-    """How often each answer was given and how often each was right, for `health`."""
+    """How often each answer was given and how often each was right, and what was mistaken.
+
+    `X_said` and `X_truth` are for `health`. "turn_confusion" [true, answered] counts cubes, and
+    "order_distance" [M + 1] games by how many places the answered order differs in from the true.
+    """
     classes = {"order": len(puzzle.orders), "turn": proxy.TURNS[puzzle.turns], "mask": 2}
     truth = {
         "order": answers.order,
         "turn": answers.turns,
         "mask": answers.masked.astype(jnp.int32),
     }
-    report = {}
-    for name, given in said(logits, puzzle.turns).items():
-        report[f"{name}_said"] = metrics.histogram(given, classes[name], weight)
+    report, given = {}, said(logits, puzzle.turns)
+    for name, answer in given.items():
+        report[f"{name}_said"] = metrics.histogram(answer, classes[name], weight)
         report[f"{name}_truth"] = metrics.histogram(truth[name], classes[name], weight)
+    if "turn" in given:
+        report["turn_confusion"] = metrics.confusion(
+            truth["turn"], given["turn"], classes["turn"], weight
+        )
+    if "order" in given:
+        true, answered = (puzzle.orders[order] for order in (truth["order"], given["order"]))
+        differing = jnp.count_nonzero(true != answered, axis=1)
+        report["order_distance"] = metrics.histogram(differing, puzzle.grid.cells + 1, weight)
     return report

@@ -1,0 +1,141 @@
+"""What a pre-training mistakes for what: turns for other turns, orders for orders how far off."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from rubik_jax.report import markup
+from rubik_jax.report.answers import confusion
+from rubik_jax.report.drawing import AMBER, BLUE, INK, STYLE, svg
+from rubik_jax.types import Metrics
+
+KINDS = ("turn_confusion", "order_distance")
+HALF_TURNS = ("none", "horizontal", "vertical", "both")  # by their numbers, as in `proxy`
+
+
+def counted(totals: Metrics) -> dict[str, Int[np.ndarray, "..."]]:
+    """The counts that are drawn here, out of an evaluation's totals; of other tasks there are none.
+
+    Returns:
+        "turn_confusion" [true, answered], cubes by the numbers of their turns; "order_distance"
+        [M + 1], games by how many of the M cubes the answered order puts elsewhere than the true.
+    """
+    return {
+        name: np.rint(np.asarray(totals[name].total)).astype(int)
+        for name in KINDS
+        if name in totals
+    }
+
+
+def section(counts: Mapping[str, Any], description: dict[str, Any]) -> str:
+    """The mistakes and what they mean, as HTML.
+
+    Args:
+        counts: as `counted` gives them, one at least.
+        description: what the evaluated checkpoint says of itself.
+    """
+    parts = []
+    if "turn_confusion" in counts:
+        parts.append(_turns(np.asarray(counts["turn_confusion"])))
+    if "order_distance" in counts:
+        games = np.asarray(counts["order_distance"])
+        guessed = distances(np.asarray(description["orders"]))
+        note = (
+            "Games by how many cubes the answered order puts elsewhere than the true one; 0 is "
+            "right. Dashes: where as many wrong answers would lie if they were drawn at random "
+            "from the set of orders."
+        )
+        parts.append(markup.figure(draw_distances(games, guessed), note))
+    return markup.section("Mistakes", *parts)
+
+
+def distances(orders: Int[np.ndarray, "k m"]) -> Float[np.ndarray, "m+1"]:
+    """The share of ordered pairs of different orders that differ in 0, 1, ..., M places."""
+    lengths = orders.shape[1] + 1
+    rows = (np.count_nonzero(orders != order, axis=1) for order in orders)
+    counts = sum(np.bincount(row, minlength=lengths) for row in rows)
+    counts[0] -= len(orders)  # each from itself
+    return counts / counts.sum()
+
+
+def draw_distances(games: Int[np.ndarray, "m+1"], guessed: Float[np.ndarray, "m+1"]) -> str:
+    """Bars: the share of games by distance; dashes: that of wrong answers drawn at random.
+
+    Args:
+        games: counts by the distance between true and answered order.
+        guessed: as `distances` gives them.
+
+    Returns:
+        An `<svg>` element, with those distances that the set of orders has.
+    """
+    shares = games / games.sum()
+    there = np.flatnonzero((guessed > 0) | (games > 0) | (np.arange(len(games)) == 0))
+    random = guessed * (1 - shares[0])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6, 2.6))
+        figure.subplots_adjust(0.1, 0.18, 0.98, 0.87)
+        axes = figure.subplots()
+        axes.set_title("games by the distance of the answer", loc="left", fontweight="bold")
+        places = np.arange(len(there))
+        colours = [BLUE if distance == 0 else AMBER for distance in there]
+        bars = axes.bar(places, shares[there], 0.6, color=colours, alpha=0.7)
+        axes.bar_label(bars, [f"{share:.1%}" for share in shares[there]], padding=3)
+        wrong = there > 0
+        axes.hlines(
+            random[there][wrong],
+            places[wrong] - 0.4,
+            places[wrong] + 0.4,
+            color=INK,
+            linestyle=(0, (3, 2)),
+            linewidth=1.4,
+        )
+        axes.set_xticks(places, ["0, right", *map(str, there[1:])])
+        axes.set_xlabel("cubes that the answered order puts elsewhere")
+        axes.set_ylim(0, 1.2 * max(shares.max(), random.max()))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        return svg(figure)
+
+
+def draw_turns(counts: Int[np.ndarray, "k k"]) -> str:
+    """The confusion of many turns as a map: the deeper in colour the larger a share of its row.
+
+    Returns:
+        An `<svg>` element, rows of the true turn from above, columns of the answer.
+    """
+    sums = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.where(sums, sums, 1)
+    cells = np.array([to_rgba(AMBER), to_rgba(BLUE)])[np.eye(len(counts), dtype=int)]
+    cells[..., 3] = shares
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 4.4))
+        figure.subplots_adjust(0.11, 0.03, 0.98, 0.88)
+        axes = figure.subplots()
+        axes.imshow(cells, interpolation="none")
+        axes.xaxis.tick_top()
+        axes.xaxis.set_label_position("top")
+        axes.set(xlabel="answered turn", ylabel="true turn")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(12, integer=True))
+        for spine in axes.spines.values():
+            spine.set(visible=True, alpha=0.3)
+        return svg(figure)
+
+
+def _turns(counts: Int[np.ndarray, "k k"]) -> str:
+    if len(counts) == len(HALF_TURNS):
+        return confusion(counts, HALF_TURNS) + (
+            "<p>A row for each true half turn of a cube, a column for each answer: cubes, and "
+            "their share of the row.</p>"
+        )
+    note = (
+        "A row for each true turn of a cube, a column for each answer, by their numbers; 0 is no "
+        "turn. The deeper the colour, the larger the share of the row; blue is right."
+    )
+    return markup.figure(draw_turns(counts), note)
