@@ -59,7 +59,11 @@ def summarise(results: Sequence[Result]) -> Summary:
     Args:
         results: of one strategy, target and number of labels.
     """
-    means = [_mean(list(result.cases.values())) for result in results]
+    return over_seeds([_mean(list(result.cases.values())) for result in results])
+
+
+def over_seeds(means: Sequence[float]) -> Summary:
+    """The mean and spread of one number of each run, of which NaN is left out."""
     means = [mean for mean in means if not math.isnan(mean)]
     spread = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
     return Summary(_mean(means), spread, len(means))
