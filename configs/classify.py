@@ -7,8 +7,8 @@ python -m rubik_jax.main --config=configs/classify.py:cohort=adrenal --workdir=r
 python -m rubik_jax.main --config=configs/classify.py:cohort=folder --workdir=runs/own_classify \
     --config.data.path=SCANS --config.data.labels=classes.csv
 
-Arguments: cohort=phantom|adrenal|haemorrhage|folder, net=vgg|resnet, and debug for the same in
-miniature. Without config.init_from it trains from scratch.
+Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|folder, net=vgg|resnet, and debug for the
+same in miniature. Without config.init_from it trains from scratch.
 
 Reached on AdrenalMNIST3D's 298 test cases with config.steps=600 (docs/results.md): ACC 83.2 %, AUC
 0.864; from scratch 81.9 %, 0.873.
@@ -32,6 +32,8 @@ class Cohort(NamedTuple):
 
 COHORTS = {
     "phantom": Cohort(window=(44, 52, 44), steps=50, batch_size=4, data={}),
+    # Whole volumes but the largest, smaller ones padded.
+    "hippocampus": Cohort(window=(36, 48, 32), steps=400, batch_size=8, data={}),
     "adrenal": Cohort(window=(28, 28, 28), steps=1000, batch_size=32, data={}),
     # The paper's CT, four causes: whole volumes of 230x270x30.
     "haemorrhage": Cohort(

@@ -159,6 +159,7 @@ def begin(task: str, cohort: str, net: str) -> ConfigDict:
     c = common.base(steps=it.steps, batch_size=it.batch_size)
     c.task = task
     c.data.update(it.data)
+    c.proxy = ConfigDict()
     # Moved windows would have blank edges, which name the octant: intensities alone.
     c.augment = common.augmentation(affine=0.0)
     c.model = ConfigDict()
@@ -170,7 +171,6 @@ def begin_windowed(task: str, cohort: str, net: str) -> ConfigDict:
     """The same with what a game on whole windows has: the window that the cubes would cover."""
     c = begin(task, cohort, net)
     c.window = COHORTS[cohort].window  # voxels along x, y, z of what a step takes of a volume
-    c.proxy = ConfigDict()
     return c
 
 

@@ -19,11 +19,14 @@ from rubik_jax.modes.evaluating import evaluate
 from rubik_jax.modes.posing import TASKS
 from rubik_jax.modes.predicting import predict
 from rubik_jax.modes.preparing import prepare
+from rubik_jax.modes.tabulating import tabulate
 from rubik_jax.modes.training import train
 from rubik_jax.train import DivergedError
 
-MODES = ("train", "prepare", "evaluate", "predict", "embed")
-EARLIER = ("train", "prepare")  # those that a config is given to; the others find it in the run
+MODES = ("train", "prepare", "tables", "evaluate", "predict", "embed")
+# Those that a config is given to; the others find it in the run.
+EARLIER = ("train", "prepare", "tables")
+TABLES = "tables"  # the task of a config that is a plan of runs, and the mode that takes it
 # What the later modes may change of a run's config: what is looked at, not what was trained.
 SOURCE = (
     *("source", "path", "name", "modalities", "missing", "masks", "labels", "count"),
@@ -59,7 +62,7 @@ def main(arguments: list[str]) -> int:
     """Runs the command line; returns the exit status, 2 with one sentence for a mistake."""
     try:
         command = _parse(arguments)
-        _run(command, shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]]))
+        return _run(command, shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]]))
     except UserError as error:
         print(f"rubik_jax: {error}", file=sys.stderr)
         return 2
@@ -69,15 +72,17 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("rubik_jax: interrupted; the same command again goes on", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(command: Command, said: str) -> None:
+def _run(command: Command, said: str) -> int:
+    """Does what is asked for; returns the exit status."""
     folder, config = command.folder, command.config
     if command.mode == "train":
         train(folder, config, said, dry_run=command.dry_run)
     elif command.mode == "prepare":
         prepare(folder, config, said, dry_run=command.dry_run)
+    elif command.mode == "tables":
+        return min(1, tabulate(folder, config, said, _shipped, dry_run=command.dry_run))
     elif command.mode == "predict":
         if command.input is None or command.output is None:
             lacking = "--input" if command.input is None else "--output"
@@ -93,6 +98,7 @@ def _run(command: Command, said: str) -> None:
             embed_cases(folder, config, command.output, command.changed)
         else:
             evaluate(folder, config, command.output)
+    return 0
 
 
 def _parse(arguments: list[str]) -> Command:
@@ -101,8 +107,10 @@ def _parse(arguments: list[str]) -> Command:
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
     flags.DEFINE_string("input", None, "predict: a scan, or a folder of them", flag_values=values)
-    flags.DEFINE_string("output", None, "all but train, prepare: a folder", flag_values=values)
-    flags.DEFINE_bool("dry_run", False, "train, prepare: estimates alone", flag_values=values)
+    flags.DEFINE_string("output", None, "the later modes: a folder", flag_values=values)
+    flags.DEFINE_bool(
+        "dry_run", False, "train, prepare, tables: estimates alone", flag_values=values
+    )
     before = None
     # The mode decides where the config comes from, so it is read ahead of the config's flags.
     _read(values, [a for a in arguments if not a.lstrip("-").startswith("config")])
@@ -133,7 +141,7 @@ def _parse(arguments: list[str]) -> Command:
     if values.config is None:
         raise UserError("--config is missing; expected e.g. --config=configs/pretrain.py")
     config = values.config
-    _check(config)
+    _check(config, (TABLES,) if values.mode == "tables" else TASKS)
     changed = () if before is None else _changed(before, config)
     paths = (Path(p).expanduser() if p else None for p in (values.input, values.output))
     return Command(values.mode, folder, config, changed, values.dry_run, *paths)
@@ -216,18 +224,18 @@ def _refuse_reordered(then: tuple[str, ...], now: tuple[str, ...]) -> None:
         )
 
 
-def _check(config: ConfigDict) -> None:
+def _check(config: ConfigDict, tasks: tuple[str, ...]) -> None:
     """Holds a config against the shipped one of its task, which names every knob there is."""
     if not isinstance(config, ConfigDict):
         raise UserError(f"the config is a {type(config).__name__}; expected a ConfigDict")
     task = config.get("task")
-    if task not in TASKS:
-        raise UserError(f"config.task is {task!r}; expected one of {list(TASKS)}")
+    if task not in tasks:
+        raise UserError(f"config.task is {task!r}; expected one of {list(tasks)}")
     knobs.check(config.to_dict(), _shipped(task).to_dict(), task)
 
 
-def _shipped(task: str) -> ConfigDict:
-    return importlib.import_module(f"configs.{task}").get_config()
+def _shipped(task: str, arguments: str = "") -> ConfigDict:
+    return importlib.import_module(f"configs.{task}").get_config(arguments)
 
 
 def _interrupt(*_: object) -> None:

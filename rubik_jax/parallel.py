@@ -3,6 +3,7 @@
 import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +24,15 @@ def count() -> int:
 def on_cpu() -> bool:
     """Whether there is no accelerator."""
     return jax.default_backend() == "cpu"
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keeps compiled programs in that folder, for the next process, unless they are kept already.
+
+    $JAX_COMPILATION_CACHE_DIR names another place.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
 
 
 def describe() -> str:

@@ -165,8 +165,12 @@ def rehearse(
     pace: Pace,
     seed: int,
     initial: PyTree | None = None,
-) -> None:
-    """Says what `fit` would take of memory and time, by a few steps whose outcome is forgotten."""
+) -> float:
+    """Says what `fit` would take of memory and time, by a few steps whose outcome is forgotten.
+
+    Returns:
+        The seconds of a step.
+    """
     pace.check()
     state = make_state(initial or initialise(task, seed), optimiser)
     say(estimate.parameters(state.params))
@@ -182,6 +186,7 @@ def rehearse(
         f"{seconds:.2g} s a step: about {clock(seconds * pace.steps)} for {pace.steps} steps, "
         "evaluation apart"
     )
+    return seconds
 
 
 def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace, seed: int, watch):

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import optax
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -43,15 +44,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     if workdir.finished(folder):
         say(f"{folder} is finished; --mode=evaluate evaluates it again, another --workdir starts")
         return
-    optimiser = make_optimiser(**config.optim.to_dict(), steps=config.steps)
-    pace = Pace(
-        steps=config.steps,
-        batch_size=config.batch_size,
-        accumulate=config.accumulate,
-        steps_per_call=config.steps_per_call,
-        **config.every,
-    )
-    pace.check()
+    optimiser, pace = _optimiser_and_pace(config)
     # A run that has begun keeps its split, and finds its weights in its own checkpoints.
     begun = workdir.begun(folder)
     before = checkpoints.describe(checkpoints.find(folder, "latest")) if begun else {}
@@ -101,6 +94,32 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     )
     report(folder, config, run)
     cohort.say_skipped(run.skipped)
+
+
+def rehearsal(config: ConfigDict) -> float:
+    """The seconds of a step, by a few that are forgotten; the weights are new in any case.
+
+    Raises:
+        UserError: whatever can't be used.
+    """
+    config = config.copy_and_resolve_references()
+    if "init_from" in config:
+        config.init_from = config.data.split.run = None
+    optimiser, pace = _optimiser_and_pace(config)
+    run = open_run(config, partial(draw_split, config))
+    return rehearse(run.task, optimiser, _data(run, config), pace=pace, seed=config.seed)
+
+
+def _optimiser_and_pace(config: ConfigDict) -> tuple[optax.GradientTransformation, Pace]:
+    pace = Pace(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        accumulate=config.accumulate,
+        steps_per_call=config.steps_per_call,
+        **config.every,
+    )
+    pace.check()
+    return make_optimiser(**config.optim.to_dict(), steps=config.steps), pace
 
 
 def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -17,6 +18,16 @@ console = Console(highlight=False, soft_wrap=True)
 def say(text: str) -> None:
     """Prints a line, above the bar where there is one."""
     console.print(text, markup=False)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing is said within."""
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 class Steps:

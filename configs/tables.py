@@ -1,0 +1,95 @@
+"""The paper's two tables on a cohort: what a proxy task reaches, and what its encoder is worth.
+
+bash launch/tables.sh                                              # phantoms, about half an hour
+python -m rubik_jax.main --mode=tables --config=configs/tables.py:cohort=hippocampus \
+    --workdir=runs/tables_hippocampus --config.data.labels=classes.csv
+python -m rubik_jax.main --mode=tables --config=configs/tables.py:cohort=folder \
+    --workdir=runs/tables --config.data.path=SCANS --config.data.modalities="('*_t1.nii.gz',)" \
+    --config.data.masks="*_mask.nii.gz" --config.data.labels=classes.csv --dry_run
+
+Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|brats|folder, net=vgg|resnet, and debug
+for the same in miniature. The same command again goes on where it stopped; started
+several times at once, on as many machines as see the folder, they share the work.
+
+The knobs of every kind of run stand below its name: config.pretrain.steps, config.segment.window.
+"""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict, config_dict
+
+from configs import classify, common, contrast, pretrain, reconstruct, restore, segment
+
+# What each kind of run decides for itself; the rest of data is the cohort's, and said once for all.
+OWN = ("pad", "labelled", "foreground", "ignore", "run", "seen", "resident")
+
+
+class Cohort(NamedTuple):
+    """What a cohort decides: what it can be asked, and how often."""
+
+    targets: tuple[str, ...] = ("classify", "unet", "duc")
+    labelled: tuple[str, ...] = ("8",)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+COHORTS = {
+    "phantom": Cohort(),
+    "hippocampus": Cohort(),
+    "adrenal": Cohort(targets=("classify",)),  # its volumes are masks themselves
+    "haemorrhage": Cohort(targets=("classify",), labelled=("10%", "all")),
+    "brats": Cohort(targets=("unet", "duc"), labelled=("10%", "all")),
+    "folder": Cohort(labelled=("8", "all")),
+}
+
+
+KINDS = (pretrain, reconstruct, restore, contrast, classify, segment)  # of runs
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+    """The config for the arguments in `text`."""
+    arg = common.arguments(text, cohort="phantom", net="vgg", debug=False)
+    cohort = common.choose("cohort", arg.cohort, COHORTS)
+
+    c = ConfigDict()
+    c.task = "tables"
+    # The rows, in their order; more are rotation, plus, reconstruct, restore, contrast.
+    c.strategies = ("scratch", "ordering", "rubik")
+    c.targets = cohort.targets  # classify, unet, duc
+    c.labelled = cohort.labelled  # as data.labelled: a table for each
+    c.seeds = cohort.seeds  # a run for each
+    c.pretrainings = 1  # of each strategy; the seeds take turns with them
+    c.games = ConfigDict(pretrain.PROXIES)  # how a strategy's proxy differs from config.pretrain's
+
+    c.arguments = ConfigDict()  # of the config that each kind of run is made of
+    for module in KINDS:
+        kind = module.__name__.rpartition(".")[2]
+        # Where a kind of run knows no such cohort, it's told of it as of any folder.
+        known = arg.cohort in getattr(module, "COHORTS", COHORTS)
+        said = f"cohort={arg.cohort if known else 'folder'},net={arg.net}" + ",debug" * arg.debug
+        c.arguments[kind] = said
+        c[kind] = module.get_config(said)
+        c[kind].model.encoder = c.pretrain.model.encoder.copy_and_resolve_references()
+
+    # One override settles for all what they have in common: the cohort, the encoder, the budget.
+    c.pretrain.data.masks = c.segment.data.masks
+    # Folders may be of subjects as well as of classes: which they are is to be said.
+    c.pretrain.data.labels = "" if arg.cohort == "folder" else c.classify.data.labels
+    c.data, c.encoder = ConfigDict(), ConfigDict()
+    _share(c.data, [c[kind].data for kind in c.arguments])
+    _share(c.encoder, [c[kind].model.encoder for kind in c.arguments])
+    for kind in ("reconstruct", "restore", "contrast"):
+        c[kind].steps = c.pretrain.get_ref("steps")
+        c[kind].batch_size = c.pretrain.get_ref("batch_size")
+    return c
+
+
+def _share(one: ConfigDict, runs: list[ConfigDict]) -> None:
+    """Makes those parts of all kinds of runs follow one, which begins as the first's."""
+    for name, value in runs[0].items():
+        if isinstance(value, ConfigDict):
+            one[name] = ConfigDict()
+            _share(one[name], [run[name] for run in runs])
+        elif name not in OWN:
+            shared = config_dict.FieldReference(value, str if value is None else None)
+            for part in (one, *runs):
+                part[name] = shared

@@ -1,0 +1,37 @@
+"""Classes for the Decathlon's hippocampus, which has none: is it larger than the median, or not.
+
+python launch/hippocampus_classes.py data/hippocampus >data/hippocampus/classes.csv
+
+The volume of the hippocampus is what atrophy is read from, in Alzheimer's disease say, and it can
+be told from the masks, which the networks never see when they classify.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+
+def volumes(folder: Path) -> dict[str, float]:
+    """Case -> the mm³ that its mask's labels cover."""
+    found = {}
+    for case in json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["training"]:
+        mask = nib.load(folder / case["label"])
+        voxel = abs(np.linalg.det(mask.affine[:3, :3]))
+        found[Path(case["image"]).name.split(".")[0]] = np.count_nonzero(mask.dataobj) * voxel
+    return found
+
+
+def main(folder: str) -> None:
+    """Prints the table."""
+    found = volumes(Path(folder))
+    median = np.median([*found.values()])
+    print("case,class")
+    for name, volume in sorted(found.items()):
+        print(f"{name},{'large' if volume > median else 'small'}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

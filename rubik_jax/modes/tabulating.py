@@ -1,0 +1,100 @@
+"""The paper's tables on a cohort: says the plan, works it off, writes what the runs came to."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from rubik_jax import parallel, workdir
+from rubik_jax.errors import UserError
+from rubik_jax.modes import cohort
+from rubik_jax.modes.planning import STRATEGIES, TARGETS, Shipped, make_plan
+from rubik_jax.modes.tallying import tally
+from rubik_jax.modes.working import Plan, estimate, left, work
+from rubik_jax.report import strategies
+from rubik_jax.report.progress import clock, say
+
+
+def tabulate(
+    folder: Path, config: ConfigDict, command: str, shipped: Shipped, *, dry_run: bool
+) -> int:
+    """Runs what of the plan isn't done yet, and writes the tables anew after each run.
+
+    Args:
+        folder: the plan's; each cell is an ordinary run below it.
+        config: as configs/tables.py gives it.
+        command: that was given.
+        shipped: gives the configs that the cells' commands are told from.
+        dry_run: whether to say the plan and what it takes, and leave it at that.
+
+    Returns:
+        How many cells failed.
+
+    Raises:
+        UserError: a plan that can't be, or a cohort that can't be read.
+    """
+    parallel.keep_compiled(folder / "compiled")
+    cells = make_plan(folder, config, shipped)
+    plan = Plan(folder, cells, _missing(config))
+    if not plan.runnable:
+        raise UserError(f"nothing of the plan can be run: {next(iter(plan.missing.values()))}")
+    costs = estimate(plan)
+    _say_plan(plan, costs)
+    if dry_run:
+        say("this was a dry run: nothing was trained")
+        return 0
+    workdir.write(folder / workdir.CONFIG, config.to_dict())
+    write = partial(_write, plan, config, command)
+    write()
+    work(plan, costs, write)
+    failed = [cell for cell in plan.runnable if plan.failure(cell)]
+    for cell in failed:
+        say(f"warning: {cell.name} failed: {plan.failure(cell).splitlines()[0]}")
+    say(f"tables      {folder / strategies.HTML}, {folder / strategies.MARKDOWN}")
+    return len(failed)
+
+
+def _write(plan: Plan, config: ConfigDict, command: str) -> None:
+    strategies.write(plan.folder, tally(plan, config, command))
+
+
+def _missing(config: ConfigDict) -> dict[str, str]:
+    """The strategies whose data, and the targets whose answers, aren't there -> what is missing.
+
+    Raises:
+        UserError: the cohort itself can't be read.
+    """
+    cases = cohort.list_cases(config.pretrain).cases
+    missing = {}
+    for key in config.strategies:
+        if STRATEGIES[key].run == "action":
+            try:
+                cohort.list_cases(config.action)
+            except UserError as error:
+                missing[key] = str(error)
+    for key in config.targets:
+        answer, what = {
+            "classify": ("target", "classes: expected them in config.data.labels"),
+            "segment": ("label", "masks: expected them in config.data.masks"),
+        }[TARGETS[key].run]
+        if not any(getattr(case, answer) is not None for case in cases):
+            missing[key] = f"the cohort has no {what}"
+    return missing
+
+
+def _say_plan(plan: Plan, costs: Mapping[str, float]) -> None:
+    """A line for each kind of run, and what all take that are left."""
+    say(f"the plan of {plan.folder}: {len(plan.cells)} runs")
+    counts = Counter(cell.kind for cell in plan.cells)
+    done = Counter(cell.kind for cell in plan.runnable if plan.finished(cell))
+    for kind, count in counts.items():
+        cell = next(cell for cell in plan.cells if cell.kind == kind)
+        name = kind if cell.target else f"pre-training by {STRATEGIES[kind].name}"
+        size = f"{cell.config.steps} steps of {cell.config.batch_size}"
+        said = f"about {clock(costs[kind])} each" if kind in costs else "can't be run"
+        say(f"  {name:36} {count:3} x {size:18} {done[kind]:3} done, {said}")
+    for key, reason in plan.missing.items():
+        say(f"  {key} is left open: {reason}")
+    say(f"about {clock(left(plan, costs))} for what is left, one run after another")

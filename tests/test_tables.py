@@ -1,0 +1,184 @@
+"""The paper's tables: a plan that is fair to all, worked off once, whoever is at it."""
+
+import json
+import shlex
+import threading
+import time
+
+import pytest
+
+from configs import tables
+from rubik_jax import main as command
+from rubik_jax import workdir
+from rubik_jax.errors import UserError
+from rubik_jax.main import _shipped as shipped
+from rubik_jax.main import main
+from rubik_jax.modes import working
+from rubik_jax.modes.planning import STRATEGIES, make_plan
+from rubik_jax.modes.working import Plan, work
+
+
+def plan_of(folder, text="", **knobs):
+    config = tables.get_config(text)
+    config.update_from_flattened_dict(knobs)
+    return make_plan(folder, config, shipped)
+
+
+def differing(one, other) -> set[str]:
+    one, other = (workdir.flat(cell.config.to_dict()) for cell in (one, other))
+    assert one.keys() == other.keys()
+    return {name for name in one if one[name] != other[name]}
+
+
+EVERYTHING = {"strategies": tuple(STRATEGIES), "labelled": ("4", "8"), "pretrainings": 2}
+
+
+@pytest.mark.parametrize("cohort", tables.COHORTS)
+def test_strategies_differ_in_their_first_weights_alone(tmp_path, cohort):
+    cells = plan_of(tmp_path, f"cohort={cohort}", **EVERYTHING)
+    scratch = {c.name: c for c in cells if c.strategy == "scratch"}
+    for cell in (c for c in cells if c.target and c.strategy != "scratch"):
+        twin = scratch[cell.name.replace(f"/{cell.strategy}/", "/scratch/")]
+        assert differing(cell, twin) == {"init_from"}
+
+
+def test_pretrainings_have_one_budget(tmp_path):
+    cells = [c for c in plan_of(tmp_path, **EVERYTHING) if not c.target]
+    mine = [c for c in cells if c.config.task != "classify"]
+    budgets = {(c.config.steps, c.config.batch_size, c.config.data.to_json()) for c in mine}
+    assert len(budgets) == 1
+    assert len({json.dumps(c.config.model.encoder.to_dict()) for c in cells}) == 1
+
+
+def test_needs_come_first_and_names_are_unique(tmp_path):
+    cells = plan_of(tmp_path, **EVERYTHING)
+    names = [cell.name for cell in cells]
+    assert len({*names}) == len(names)
+    for place, cell in enumerate(cells):
+        assert {*cell.needs} <= {*names[:place]}
+        before = cell.config.get("init_from")
+        assert not before or before in {str(tmp_path / need) for need in cell.needs}
+
+
+@pytest.mark.parametrize("cohort", tables.COHORTS)
+def test_commands_give_the_cells_own_configs(tmp_path, cohort):
+    knobs = {"data.path": "scans with spaces", "segment.window": (8, 16, 8), "seeds": (3,)}
+    for cell in plan_of(tmp_path, f"cohort={cohort}", **knobs):
+        read = command._parse(shlex.split(cell.command)[2:])
+        assert read.folder == tmp_path / cell.name
+        assert json.loads(read.config.to_json()) == json.loads(cell.config.to_json())
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        ("strategies", ("scratch", "luck")),
+        ("targets", ()),
+        ("labelled", ("8", "8")),
+        ("pretrainings", 4),
+    ],
+)
+def test_impossible_plans_are_refused(tmp_path, knob, value):
+    with pytest.raises(UserError, match=rf"config\.{knob} is .*; expected"):
+        plan_of(tmp_path, **{knob: value})
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The folders of the runs that were asked for; those are finished at once, or fail."""
+    folders = []
+
+    def train(folder, *_, **__):
+        folders.append(folder)
+        time.sleep(0.002)
+        if (folder / "fails").exists():
+            raise UserError("it fails")
+        workdir.write(folder / workdir.RESULTS, {"finished": True})
+
+    monkeypatch.setattr(working, "train", train)
+    monkeypatch.setattr(working, "WAIT", 0.01)
+    return folders
+
+
+def work_off(plan: Plan) -> list:
+    """Works on the plan; returns the cells that had been finished after each run."""
+    seen = []
+    costs = dict.fromkeys((cell.kind for cell in plan.cells), 1.0)
+    work(plan, costs, lambda: seen.append(sum(map(plan.finished, plan.cells))))
+    return seen
+
+
+def test_every_cell_is_run_once_and_told_of(tmp_path, ran):
+    plan = Plan(tmp_path, plan_of(tmp_path, **EVERYTHING), {})
+    assert work_off(plan) == list(range(1, len(plan.cells) + 1))
+    assert ran == [tmp_path / cell.name for cell in plan.cells]
+    work_off(plan)
+    assert len(ran) == len(plan.cells)
+
+
+def test_workers_share_the_cells(tmp_path, ran):
+    plan = Plan(tmp_path, plan_of(tmp_path, **EVERYTHING), {})
+    workers = [threading.Thread(target=work_off, args=(plan,)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(ran) == sorted(tmp_path / cell.name for cell in plan.cells)
+
+
+def test_a_failure_leaves_what_needs_it_until_the_next_call(tmp_path, ran):
+    plan = Plan(tmp_path, plan_of(tmp_path), {})
+    (tmp_path / "pretrain/rubik/seed0/fails").mkdir(parents=True)
+    work_off(plan)
+    left = [cell for cell in plan.cells if not plan.finished(cell)]
+    assert {cell.strategy for cell in left} == {"rubik"}
+    assert [plan.failure(cell) for cell in left] == ["it fails"] + [""] * (len(left) - 1)
+    (tmp_path / "pretrain/rubik/seed0/fails").rmdir()
+    work_off(plan)
+    assert all(map(plan.finished, plan.cells))
+    assert len(ran) == len(plan.cells) + 1
+
+
+def test_what_is_missing_is_never_tried(tmp_path, ran):
+    plan = Plan(tmp_path, plan_of(tmp_path), {"classify": "no classes", "rubik": "no scans"})
+    work_off(plan)
+    left = {(cell.strategy, cell.target) for cell in plan.cells if not plan.finished(cell)}
+    assert left == {
+        (cell.strategy, cell.target)
+        for cell in plan.cells
+        if cell.target == "classify" or cell.strategy == "rubik"
+    }
+
+
+def test_command_writes_the_tables(tmp_path, capsys):
+    words = [
+        "main",
+        "--mode=tables",
+        "--config=configs/tables.py:debug",
+        f"--workdir={tmp_path / 'plan'}",
+        f"--config.data.path={tmp_path / 'scans'}",
+        f"--config.data.store={tmp_path / 'store'}",
+        "--config.strategies=('scratch','rubik')",
+        "--config.targets=('duc',)",
+        "--config.labelled=('3',)",
+        "--config.seeds=(0,)",
+    ]
+    assert main(words) == 0
+    page = (tmp_path / "plan/tables.md").read_text()
+    assert "Rubik's cube recovery" in page and "from scratch" in page
+    results = sorted((tmp_path / "plan").glob("**/results.json"))
+    assert len(results) == 3
+    before = [file.stat().st_mtime_ns for file in results]
+    capsys.readouterr()
+    # More rows leave what there is as it is.
+    assert main([*words, "--dry_run", "--config.pretrainings=1"]) == 0
+    assert "1 done" in capsys.readouterr().out
+    assert [file.stat().st_mtime_ns for file in results] == before
+
+
+def test_a_plan_is_no_run(tmp_path, capsys):
+    assert main(["main", "--config=configs/tables.py", f"--workdir={tmp_path / 'run'}"]) == 2
+    assert "config.task is 'tables'; expected one of" in capsys.readouterr().err
+    plan = f"--workdir={tmp_path / 'plan'}"
+    assert main(["main", "--mode=tables", "--config=configs/segment.py", plan]) == 2
+    assert "config.task is 'segment'; expected one of ['tables']" in capsys.readouterr().err
