@@ -47,12 +47,17 @@ def get_config(text: str | None = None) -> ConfigDict:
     """The config for the arguments in `text`."""
     arg = common.arguments(text, cohort="phantom", net="vgg", debug=False)
     cohort = common.choose("cohort", arg.cohort, COHORTS)
-    seen = pretrain.COHORTS[arg.cohort]
+    encoder = pretrain.encoder(arg.cohort, arg.net)
+    c = classifier(cohort, encoder, pretrain.COHORTS[arg.cohort].data)
+    return common.miniature(c) if arg.debug else c
 
+
+def classifier(cohort: Cohort, encoder: ConfigDict, data: dict) -> ConfigDict:
+    """The knobs of a classification of that cohort, which adds to `data`, by that encoder."""
     c = common.base(steps=cohort.steps, batch_size=cohort.batch_size)
     c.task = "classify"
     common.supervise(c, window=cohort.window)
-    c.data.update(seen.data)
+    c.data.update(data)
     c.data.update(cohort.data)
 
     c.loss = ConfigDict()
@@ -61,9 +66,9 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.loss.balanced = False  # True: weights inverse to how often a class is
 
     c.model = ConfigDict()
-    c.model.encoder = pretrain.encoder(arg.cohort, arg.net)
+    c.model.encoder = encoder
     c.model.scaling = "cube"  # of a window, as the cubes were; or zscore, none
     c.model.dropout = 0.0  # share of the averaged features
 
     c.evaluate.repeats = 1
-    return common.miniature(c) if arg.debug else c
+    return c

@@ -59,7 +59,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.optim.clip = 1.0  # largest global norm of the gradient; 0 for none
 
     c.data = ConfigDict()
-    c.data.source = "folder"  # or brats, medmnist3d, msd, phantom, tfds
+    c.data.source = "folder"  # or brats, clips, medmnist3d, msd, phantom, tfds, ucf101, videos
     c.data.path = config_dict.placeholder(str)
     c.data.name = ""  # tfds: the data set and its split, e.g. brats_2018:train[:80%]
     # folder: a glob for each, relative to the path; brats, msd: their names. () for all there are.
@@ -67,7 +67,11 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.missing = "refuse"  # or skip the case, or zeros: where it lacks a modality
     c.data.masks = ""  # folder: a glob for the masks
     c.data.labels = ""  # classes: a CSV with the columns case and class, or folders
-    c.data.count = 48  # phantom: how many to generate
+    c.data.count = 48  # phantom, clips: how many to generate
+    c.data.video = ConfigDict()  # ucf101, clips, videos, tfds: what is taken of a video
+    c.data.video.frames = 16  # evenly spaced over the whole of it
+    c.data.video.side = 112  # pixels of the square in the middle, the shorter side scaled to it
+    c.data.video.split = 1  # ucf101, clips: which of the official splits, 1 to 3
     c.data.on_bad = "fail"  # or skip: cases that can't be used are left out, and listed
     c.data.store = "data/store"  # where prepared volumes are kept
     c.data.compress = False  # True: in a fraction of the room, for cohorts larger than memory
@@ -163,7 +167,7 @@ def miniature(c: ConfigDict) -> ConfigDict:
     c.model.encoder.widths = tuple(8 for _ in c.model.encoder.widths)
     c.model.encoder.convs = tuple(1 for _ in c.model.encoder.convs)
     c.data.count = 8
-    if c.data.source == "phantom":
+    if c.data.source in ("phantom", "clips"):
         c.data.path += "_debug"  # a cohort of its own, since a folder holds one
     c.evaluate.repeats = 1
     return c

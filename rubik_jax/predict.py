@@ -204,7 +204,11 @@ def _prepared(case: Case, how: Preprocessing) -> tuple[tuple[int, int, int], Pre
     """The size of the scan, and its volume as the store prepares it for training."""
     try:
         volume = volumes.read(
-            case.images, channels=case.channels, row=case.row, orientation=how.orientation
+            case.images,
+            channels=case.channels,
+            row=case.row,
+            clip=case.clip,
+            orientation=how.orientation,
         )
         return volume.array.shape[:3], prepare(volume, None, how)
     except (UserError, MemoryError) as error:

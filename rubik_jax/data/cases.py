@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rubik_jax.data.formats import SUFFIXES
+from rubik_jax.data.formats import SUFFIXES, Clip
 from rubik_jax.errors import UserError
 
 # Bytes; a file system allows 255, of which what is made of a case takes some for its own endings.
@@ -24,6 +24,8 @@ class Where(NamedTuple):
     masks: a glob for the masks, or "".
     count: how many cases to generate.
     seed: of which cohort.
+    clip: what to take of a video; None for the whole.
+    division: which of the divisions into parts that a data set comes with.
     """
 
     path: str | Path | None
@@ -32,6 +34,8 @@ class Where(NamedTuple):
     masks: str = ""
     count: int = 0
     seed: int = 0
+    clip: Clip | None = None
+    division: int = 1
 
 
 class Case(NamedTuple):
@@ -49,6 +53,7 @@ class Case(NamedTuple):
         part, and a row in it.
     values: the labels that the source says there are in the mask, or None where it doesn't.
     modalities: what the source calls them, in the order of the channels; () where it doesn't say.
+    clip: what is taken of a video; None where files are volumes.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Case(NamedTuple):
     row: tuple[str, int] | None = None
     values: tuple[int, ...] | None = None
     modalities: tuple[str, ...] = ()
+    clip: Clip | None = None
 
 
 def file_of(case: Case) -> str:

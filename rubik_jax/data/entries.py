@@ -137,7 +137,11 @@ def ready(case: Case, how: Preprocessing) -> Ready:
     """
     try:
         volume = volumes.read(
-            case.images, channels=case.channels, row=case.row, orientation=how.orientation
+            case.images,
+            channels=case.channels,
+            row=case.row,
+            clip=case.clip,
+            orientation=how.orientation,
         )
         labels = None
         if case.label is not None:

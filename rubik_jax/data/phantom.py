@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import json
-import os
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 
-from rubik_jax.data import anatomy
+from rubik_jax.data import anatomy, once
 from rubik_jax.data.anatomy import KINDS, SPACING
 from rubik_jax.errors import UserError
 
 VERSION = 1  # of the anatomy: to be raised whenever the same seed draws other voxels
 SHAPE = (48, 56, 48)
 SPREAD = 4  # a case's sides differ from SHAPE by at most this, so none is below 44 x 52 x 44
-DONE, STARTED = "phantom.json", "phantom.started.json"
+DONE = "phantom.json"
 
 
 class Phantom(NamedTuple):
@@ -64,23 +61,26 @@ def write(folder: Path, count: int, seed: int) -> None:
         raise UserError(
             f"{count} phantoms of seed {seed} are asked for: expected 1 or more, of 0 or more"
         )
-    folder, wanted = Path(folder), {"count": count, "seed": seed, "version": VERSION}
-    try:
-        if _is_done(folder, wanted):
-            return
-        _put(folder / STARTED, json.dumps(wanted).encode())
-        for case in range(count):
-            image, label = paths(folder, case)
-            if not (image.exists() and label.exists()):
-                phantom = generate(seed, case)
-                _put(image, _nifti(phantom.image))
-                _put(label, _nifti(phantom.label))
-        rows = [f"{name_of(case)},{kind_of(seed, case)}\n" for case in range(count)]
-        _put(folder / "classes.csv", "".join(["case,class\n", *rows]).encode())
-        _put(folder / DONE, json.dumps(wanted).encode())
-        (folder / STARTED).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"phantoms can't be written to {folder}: {error.strerror}") from error
+    folder = Path(folder)
+    once.fill(
+        folder,
+        "phantom",
+        {"count": count, "seed": seed, "version": VERSION},
+        [*(_case(folder, seed, case) for case in range(count)), _classes(folder, seed, count)],
+    )
+
+
+def _case(folder: Path, seed: int, case: int) -> once.Files:
+    def make() -> tuple[bytes, bytes]:
+        phantom = generate(seed, case)
+        return _nifti(phantom.image), _nifti(phantom.label)
+
+    return paths(folder, case), make
+
+
+def _classes(folder: Path, seed: int, count: int) -> once.Files:
+    rows = [f"{name_of(case)},{kind_of(seed, case)}\n" for case in range(count)]
+    return (folder / "classes.csv",), lambda: ("".join(["case,class\n", *rows]).encode(),)
 
 
 def name_of(case: int) -> str:
@@ -92,45 +92,6 @@ def paths(folder: Path, case: int) -> tuple[Path, Path]:
     """Where `write` puts a case's image and label."""
     file = f"{name_of(case)}.nii.gz"
     return folder / "imagesTr" / file, folder / "labelsTr" / file
-
-
-def _is_done(folder: Path, wanted: dict[str, int]) -> bool:
-    """Whether these very phantoms are all there; UserError where anything else is."""
-    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    # A call killed before its first file was whole leaves that file's temporary name at most.
-    others = [name for name in names if not name.startswith(f".{STARTED}.")]
-    marker = DONE if DONE in names else STARTED
-    if marker in names:
-        found = _read_json(folder / marker)
-        if found != wanted:
-            raise UserError(
-                f"{folder / marker} says {found}, but {wanted} is asked for: ask for what is "
-                "there, set config.data.path to another folder, or delete this one"
-            )
-    elif others:
-        raise UserError(
-            f"{folder} holds {min(others)!r} but no {DONE}: expected a folder that is new, empty "
-            "or of phantoms; set config.data.path to such a one"
-        )
-    return DONE in names
-
-
-def _read_json(file: Path):
-    try:
-        return json.loads(file.read_bytes())
-    except ValueError:
-        return "nothing readable"
-
-
-def _put(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all, even where another process writes the same one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _nifti(array: np.ndarray) -> bytes:

@@ -45,7 +45,7 @@ def median(cases: Sequence[Case], *, orientation: str, workers: int = 1) -> Spac
 
 def _spacing(case: Case, orientation: str) -> Spacing:
     path = next(path for path in case.images if path is not None)
-    affine = formats.open_scan(path, row=case.row).affine
+    affine = formats.open_scan(path, row=case.row, clip=case.clip).affine
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(orientation))
     sizes = np.empty(3)
     sizes[turn[:, 0].astype(int)] = nib.affines.voxel_sizes(affine)

@@ -15,7 +15,7 @@ from nibabel.orientations import (
 )
 
 from rubik_jax.data import foreground, formats
-from rubik_jax.data.formats import Scan
+from rubik_jax.data.formats import Clip, Scan
 from rubik_jax.errors import UserError
 
 MOST_VOXELS = 2**33
@@ -51,6 +51,7 @@ def read(
     *,
     channels: int | None = None,
     row: tuple[str, int] | None = None,
+    clip: Clip | None = None,
     orientation: str = "RAS",
 ) -> Volume:
     """The volume of one case, its modalities as channels.
@@ -60,13 +61,14 @@ def read(
             whose channel is zero.
         channels: when given, `images` is one file with that many modalities along its last axis.
         row: when given, `images` is one file of many volumes, and this is which.
+        clip: when given, `images` is one video, and this is taken of it.
         orientation: codes of the directions in which the axes shall run.
 
     Raises:
         UserError: names the file and what is wrong with it.
     """
     if len(images) == 1:
-        only = _read(images[0], channels or 1, row, orientation)
+        only = _read(images[0], channels or 1, row, orientation, clip=clip)
         return Volume(only.array, only.affine, (only.scan,))
     whole: _Part | None = None
     scans: list[Scan | None] = [None] * len(images)
@@ -137,9 +139,10 @@ def _read(
     orientation: str,
     *,
     mask: bool = False,
+    clip: Clip | None = None,
 ) -> _Part:
     """One image, turned."""
-    scan = formats.open_scan(path, row=row, mask=mask)
+    scan = formats.open_scan(path, row=row, mask=mask, clip=clip)
     name = f"row {row[1]} of {row[0]} in {path}" if row else str(path)
     shape = _refuse_header(name, scan, channels)
     _refuse_affine(name, scan.affine)

@@ -11,6 +11,7 @@ from rubik_jax import workdir
 from rubik_jax.data import entries, loader, outliers, spacing
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.entries import Built
+from rubik_jax.data.formats import Clip
 from rubik_jax.data.preprocess import Preprocessing, make_preprocessing
 from rubik_jax.data.sources import Listing, find_cases
 from rubik_jax.data.split import Split
@@ -33,10 +34,17 @@ def list_cases(config: ConfigDict) -> Listing:
             modalities=tuple(options.modalities),
             masks=options.masks,
             count=options.count,
+            clip=clip_of(config),
+            division=options.video.split,
         ),
         labels=options.labels,
         missing=options.missing,
     )
+
+
+def clip_of(config: ConfigDict) -> Clip:
+    """What is taken of a video, where the cohort is made of such."""
+    return Clip(config.data.video.frames, config.data.video.side)
 
 
 def preprocessing(

@@ -85,7 +85,9 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> Listing:
     """
     options = config.data
     source, modalities, masks, whole = "folder", tuple(options.modalities), "", False
-    if options.source in ("medmnist3d", "tfds") or (options.source == "brats" and scans.is_dir()):
+    if options.source in ("ucf101", "clips", "videos"):
+        source, modalities = "videos", ()
+    elif options.source in ("medmnist3d", "tfds") or (options.source == "brats" and scans.is_dir()):
         source = options.source
     elif options.source == "folder":
         # New scans have no masks as a rule; those that lie there are no scans.
@@ -100,7 +102,13 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> Listing:
             numbers = msd.numbers(Where(options.path, modalities=modalities))
         modalities = tuple(NUMBERED.format(n) for n in numbers) if split else ()
         whole = channels > 1 and not split
-    where = Where(scans, name=options.name, modalities=modalities, masks=masks)
+    where = Where(
+        scans,
+        name=options.name,
+        modalities=modalities,
+        masks=masks,
+        clip=cohort.clip_of(config),
+    )
     listing = find_cases(source, where, missing=options.missing)
     if whole:
         return listing._replace(cases=[c._replace(channels=channels) for c in listing.cases])

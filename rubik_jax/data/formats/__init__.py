@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rubik_jax.data.formats import arrays, nifti, packed, records
-from rubik_jax.data.formats.scan import SUFFIXES, Scan
+from rubik_jax.data.formats.scan import SUFFIXES, Clip, Scan
 from rubik_jax.data.formats.signatures import kind_of, slices_in
 from rubik_jax.errors import UserError
 
-__all__ = ["SUFFIXES", "Scan", "files", "find", "open_scan"]
+__all__ = ["SUFFIXES", "Clip", "Scan", "files", "find", "open_scan"]
 
 
 class _Reader(NamedTuple):
@@ -24,7 +24,13 @@ class _Reader(NamedTuple):
     files: Callable[[], list[Path]]
 
 
-def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = False) -> Scan:
+def open_scan(
+    path: Path,
+    *,
+    row: tuple[str, int] | None = None,
+    mask: bool = False,
+    clip: Clip | None = None,
+) -> Scan:
     """Reads the header of a volume, whose format is found by what the file holds.
 
     Args:
@@ -33,6 +39,7 @@ def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = Fa
             TensorFlow Datasets.
         row: which of the many volumes of the one file.
         mask: whether the row's mask is meant, where it has one.
+        clip: what is taken of a video; without it there is no volume in one.
 
     Raises:
         UserError: it cannot be read, in a sentence that names the file; the scan's `voxels` raises
@@ -40,7 +47,7 @@ def open_scan(path: Path, *, row: tuple[str, int] | None = None, mask: bool = Fa
     """
     path, kind = _file_and_kind(path)
     with _told(path, f"cannot be read as {kind}"):
-        scan = _reader(path, kind, row, mask).open()
+        scan = _reader(path, kind, row, mask, clip).open()
 
     def voxels() -> np.ndarray:
         with _told(path, "is damaged or cut short"):
@@ -75,9 +82,13 @@ def find(root: Path) -> list[Path]:
 
 
 def _reader(
-    path: Path, kind: str, row: tuple[str, int] | None = None, mask: bool = False
+    path: Path,
+    kind: str,
+    row: tuple[str, int] | None = None,
+    mask: bool = False,
+    clip: Clip | None = None,
 ) -> _Reader:
-    # SimpleITK takes longer to import than all else; most cohorts do without it.
+    # SimpleITK takes longer to import than all else; most cohorts do without it, and without PyAV.
     match kind:
         case "NIfTI":
             return _Reader(partial(nifti.open_scan, path), partial(nifti.files, path))
@@ -90,7 +101,11 @@ def _reader(
 
             return _Reader(partial(dicom.open_scan, path), partial(dicom.files, path))
         case "records":
-            return _Reader(partial(records.open_record, path, row, mask), lambda: [path])
+            return _Reader(partial(records.open_record, path, row, mask, clip), lambda: [path])
+        case "AVI":
+            from rubik_jax.data.formats import video
+
+            return _Reader(partial(video.open_clip, path, clip), lambda: [path])
         case "NumPy archive":
             return _Reader(partial(arrays.open_npz, path, row), lambda: [path])
         case _:

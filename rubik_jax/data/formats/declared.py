@@ -69,24 +69,36 @@ def is_tensor(feature: Declared) -> bool:
     return "tensor" in feature
 
 
+def is_video(feature: Declared) -> bool:
+    """Whether it's frames of a video, and no slices."""
+    return "video" in feature
+
+
 def build(feature: Declared) -> Any:
-    """The `tfds.features.FeatureConnector`."""
+    """The `tfds.features.FeatureConnector`; of frames one that leaves them encoded."""
     import tensorflow_datasets as tfds
 
-    if "video" in feature:
+    if is_tensor(feature) or not shape(feature):
+        return tfds.features.FeatureConnector.from_json(feature)
+    return tfds.features.Sequence(tfds.features.Text())  # on disk an image is a text, too
+
+
+def build_frame(feature: Declared) -> Any:
+    """The `tfds.features.Image` that decodes one frame."""
+    import tensorflow_datasets as tfds
+
+    if is_video(feature):
         # A sequence of images by another name, but building a `Video` asks for TensorFlow.
         video = dict(feature["video"])
         video.pop("ffmpegExtraArgs", None)
-        length, *frame = video["shape"]["dimensions"]
+        _, *frame = video["shape"]["dimensions"]
         image = {
-            "pythonClassName": _class_name(tfds.features.Image),
+            "pythonClassName": f"{tfds.features.Image.__module__}.{tfds.features.Image.__name__}",
             "image": video | {"shape": {"dimensions": frame}},
         }
-        feature = {
-            "pythonClassName": _class_name(tfds.features.Sequence),
-            "sequence": {"feature": image, "length": length},
-        }
-    return tfds.features.FeatureConnector.from_json(feature)
+    else:
+        image = feature["sequence"]["feature"]
+    return tfds.features.FeatureConnector.from_json(image)
 
 
 def _called(names: tuple[str, ...], features: list[str]) -> list[str]:
@@ -100,7 +112,3 @@ def _is_volume(feature: Declared) -> bool:
 
 def _is_scalar(feature: Declared) -> bool:
     return "text" in feature or (is_tensor(feature) and not shape(feature))
-
-
-def _class_name(feature: type) -> str:
-    return f"{feature.__module__}.{feature.__name__}"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rubik_jax.data.formats import declared
-from rubik_jax.data.formats.scan import Scan, without_ones
+from rubik_jax.data.formats.scan import Clip, Scan, without_ones
 from rubik_jax.errors import UserError
 
 FILE = "dataset_info.json"
@@ -29,7 +29,8 @@ class DataSet(NamedTuple):
     names: "image", "mask", "target", "name", "affine" → the feature that is it, if one is.
     features: the same → what `features.json` declares that feature to be.
     facts: decodes all of an example but its voxels.
-    voxels: "image", "mask" → decodes these alone.
+    voxels: "image", "mask" → decodes these alone; frames stay encoded.
+    frame: decodes one of the image's frames, where it is made of such.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class DataSet(NamedTuple):
     features: Mapping[str, declared.Declared]
     facts: Any
     voxels: Mapping[str, Any]
+    frame: Any
 
 
 class Facts(NamedTuple):
@@ -63,7 +65,7 @@ class Facts(NamedTuple):
         return "mask" in self.shapes and 0 not in (self.shapes["mask"] or ())
 
 
-def open_record(path: Path, row: tuple[str, int], mask: bool) -> Scan:
+def open_record(path: Path, row: tuple[str, int], mask: bool, clip: Clip | None = None) -> Scan:
     """The volume of one example, or its mask.
 
     Frames [t, h, w, c] become [w, h, t, c]: x along a row, y down a column, z in time.
@@ -72,6 +74,7 @@ def open_record(path: Path, row: tuple[str, int], mask: bool) -> Scan:
         path: the `dataset_info.json` of a prepared data set.
         row: the split, and the number of the example in it.
         mask: whether the mask is asked for instead of the volume.
+        clip: what is taken of a video; None takes all of it.
 
     Raises:
         UserError: as `open_data_set` and `read`, or the example has no mask.
@@ -81,6 +84,9 @@ def open_record(path: Path, row: tuple[str, int], mask: bool) -> Scan:
     if mask and not facts.has_mask:
         raise UserError(f"example {row[1]} of {row[0]!r} in {path} has no mask")
     shape = facts.shapes[what]
+    if what == "image" and data.frame:
+        array = _frames(data, record, row, clip)
+        return Scan(path, "records", array.shape, array.dtype, facts.affine, lambda: array)
     if shape is None:
         array = _voxels(data, what, record, row)
         return Scan(path, "records", array.shape, array.dtype, facts.affine, lambda: array)
@@ -147,20 +153,22 @@ def _open(path: Path, size: int, changed: int) -> DataSet:
     said = said["featuresDict"]["features"]
     names = declared.purposes(path, said)
     features = {what: said[name] for what, name in names.items()}
-    facts, voxels = {}, {}
+    facts, voxels, frame = {}, {}, None
     for what, feature in features.items():
         if what not in ("image", "mask"):
             facts[names[what]] = declared.build(feature)
             continue
         voxels[what] = tfds.features.FeaturesDict({names[what]: declared.build(feature)})
         shape = declared.shape(feature)
-        if declared.is_tensor(feature) and shape.count(None) > 1:
+        if not declared.is_tensor(feature):
+            frame = declared.build_frame(feature)
+        elif shape.count(None) > 1:
             # The shape of such a tensor is kept beside its voxels, and read without them.
             sides = tfds.features.Tensor(shape=(len(shape),), dtype=np.int32)
             facts[names[what]] = {"shape": sides}
     facts = tfds.features.FeaturesDict(facts)
     facts.load_metadata(folder, feature_name=None)  # the names of classes
-    return DataSet(path, splits, records, names, features, facts, voxels)
+    return DataSet(path, splits, records, names, features, facts, voxels, frame)
 
 
 def _facts(data: DataSet, example: Mapping[str, Any]) -> Facts:
@@ -189,9 +197,23 @@ def _facts(data: DataSet, example: Mapping[str, Any]) -> Facts:
 def _voxels(data: DataSet, what: str, record: bytes, row: tuple[str, int]) -> np.ndarray:
     try:
         array = data.voxels[what].deserialize_example_np(record)[data.names[what]]
-        if not declared.is_tensor(data.features[what]):
-            array = np.stack(list(array)).transpose(2, 1, 0, 3)
         return array.reshape(without_ones(array.shape)).astype(_dtype(array.dtype), copy=False)
+    except Exception as error:
+        raise _damaged(data, row, error) from error
+
+
+def _frames(data: DataSet, record: bytes, row: tuple[str, int], clip: Clip | None) -> np.ndarray:
+    """All frames, or the clip of them, of which no others are decoded."""
+    try:
+        encoded = data.voxels["image"].deserialize_example_np(record)[data.names["image"]]
+        decode = data.frame.decode_example_np
+        if clip is None:
+            array = np.stack([decode(frame) for frame in encoded]).transpose(2, 1, 0, 3)
+            return array.reshape(without_ones(array.shape))
+        from rubik_jax.data.formats import video
+
+        chosen = (decode(encoded[i]) for i in video.places(len(encoded), clip.frames))
+        return video.stack([video.square(video.picture(frame), clip.side) for frame in chosen])
     except Exception as error:
         raise _damaged(data, row, error) from error
 

@@ -15,11 +15,22 @@ SUFFIXES = (
 MOST_PACKED = 1032
 
 
+class Clip(NamedTuple):
+    """What is taken of a video.
+
+    frames: how many, evenly spaced over the whole of it; a shorter one repeats some.
+    side: of the square in the middle of each, once its shorter side is scaled to that.
+    """
+
+    frames: int
+    side: int
+
+
 class Scan(NamedTuple):
     """A volume's file (or folder of slices), its header read, its voxels not yet.
 
     path: the file (of a pair the header) or the folder that was asked for.
-    kind: "NIfTI", "NRRD", "MetaImage", "DICOM", "NumPy" or "records".
+    kind: "NIfTI", "NRRD", "MetaImage", "DICOM", "NumPy", "AVI" or "records".
     shape: (x, y, z) or (x, y, z, c) in the file's own axis order; trailing ones are dropped.
     dtype: of the stored numbers.
     affine: float64 [4, 4], from voxel indices to millimetres, RAS+ whatever the format's own world.

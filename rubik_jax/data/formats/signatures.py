@@ -16,6 +16,7 @@ _SIGNATURES = {
     "NRRD": rb"NRRD000\d",
     "MetaImage": rb"(?s)(?=[^\0]*\bNDims\s*=)\s*\w+\s*=",
     "DICOM": rb"(?s).{128}DICM",
+    "AVI": rb"(?s)RIFF.{4}AVI ",
     "NumPy array": rb"\x93NUMPY",
     "NumPy archive": rb"PK\x03\x04",
     "Analyze": rb"(?s)(?:\x5c\x01\0\0|\0\0\x01\x5c).{340}",
@@ -42,6 +43,8 @@ def kind_of(path: Path) -> str:
         kind = "NIfTI" if re.match(_NIFTI, _unpacked(path)) else "gzip"
     if kind is None and path.suffix.lower() == ".dcm":  # old ones begin without a signature
         kind = "DICOM"
+    if kind is None and path.suffix.lower() == ".avi":  # its reader says what is wrong with it
+        kind = "AVI"
     if kind in ("Analyze", "gzip", None):
         found = {
             "Analyze": "an Analyze 7.5 header, which knows no left and right",

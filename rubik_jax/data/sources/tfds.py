@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from rubik_jax.data import builders
 from rubik_jax.data.cases import Case, Where, existing
-from rubik_jax.data.formats import records
+from rubik_jax.data.formats import declared, records
 from rubik_jax.errors import UserError
 
 PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -53,15 +53,17 @@ def cases(where: Where) -> list[Case]:
     facts = [records.read(data, *row)[1] for row in rows]
     names = _names(rows, [fact.name for fact in facts])
     divided = split is None and len(data.records) > 1
+    clip = where.clip if declared.is_video(data.features["image"]) else None
     return [
         Case(
             name,
             (data.path,),
             data.path if fact.has_mask else None,
-            channels=fact.channels,
+            channels=3 if clip else fact.channels,
             target=fact.target,
             part=PARTS.get(row[0]) if divided else None,
             row=row,
+            clip=clip,
         )
         for name, row, fact in zip(names, rows, facts, strict=True)
     ]

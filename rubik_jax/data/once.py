@@ -1,0 +1,77 @@
+"""Folders whose files are generated once: whole, resumed, and never mixed with anything else."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rubik_jax.data.writing import whole
+from rubik_jax.errors import UserError
+
+Files = tuple[Sequence[Path], Callable[[], Sequence[bytes]]]
+"""Paths of files, and what makes the content of each."""
+
+
+def fill(folder: Path, what: str, wanted: dict[str, Any], files: Iterable[Files]) -> None:
+    """Writes what isn't there yet, and last a file that says that all is there.
+
+    The same call again writes nothing, or what an interrupted one has left to do; several
+    processes may fill the same folder at once.
+
+    Args:
+        folder: made where it is missing.
+        what: a word for what it holds; `<what>.json` says that it is there, `<what>.started.json`
+            that it is being made.
+        wanted: what both say: whatever the contents depend on, as JSON has it.
+        files: all that there shall be beside those.
+
+    Raises:
+        UserError: the folder holds anything else, or others of its kind, or can't be written.
+    """
+    done, started = folder / f"{what}.json", folder / f"{what}.started.json"
+    try:
+        if _is_done(folder, done, started, wanted):
+            return
+        _put(started, json.dumps(wanted).encode())
+        for paths, make in files:
+            if not all(path.exists() for path in paths):
+                for path, content in zip(paths, make(), strict=True):
+                    _put(path, content)
+        _put(done, json.dumps(wanted).encode())
+        started.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{what}s can't be written to {folder}: {error.strerror}") from error
+
+
+def _is_done(folder: Path, done: Path, started: Path, wanted: dict[str, Any]) -> bool:
+    """Whether these very files are all there; UserError where anything else is."""
+    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    # A call killed before its first file was whole leaves that file's temporary name at most.
+    others = [name for name in names if not name.startswith(f".{started.name}.")]
+    marker = done if done.name in names else started
+    if marker.name in names:
+        found = _read_json(marker)
+        if found != wanted:
+            raise UserError(
+                f"{marker} says {found}, but {wanted} is asked for: ask for what is there, set "
+                "config.data.path to another folder, or delete this one"
+            )
+    elif others:
+        raise UserError(
+            f"{folder} holds {min(others)!r} but no {done.name}: expected a folder that is new, "
+            f"empty or of {done.stem}s; set config.data.path to such a one"
+        )
+    return done.name in names
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError:
+        return "nothing readable"
+
+
+def _put(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole(file) as new:
+        new.write(content)
