@@ -216,9 +216,9 @@ def explained(tables: Tables, of_cells: Mapping[tuple[str, str, str], Cell]) -> 
         "cases. It does not say how far it would with other seeds, labelled cases or "
         "pre-trainings, which may be further.",
         f"This page has {times(len(gains), 'such interval')}; 0 is outside {bold} of them, printed "
-        "bold. If no strategy differed from scratch at all, it would be outside one in twenty, "
-        f"about {len(gains) / 20:.2g} here. A bold one is worth a second look with more seeds, and "
-        "no more than that.",
+        "bold. If no strategy differed from scratch at all, it would be outside one in twenty by "
+        f"the draw of test cases, about {len(gains) / 20:.2g} here, and outside more by that of "
+        "seeds. A bold one is worth a second look with more seeds, and no more than that.",
         "The paper's figures come from its own data and networks, with all of its labels. How far "
         "it is above its own scratch can be set beside our difference; its figures can't be set "
         "beside ours.",

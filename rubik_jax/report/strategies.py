@@ -35,7 +35,7 @@ __all__ = ["Answer", "Proxy", "Strategy", "Tables", "Target", "html", "markdown"
 MARKDOWN, HTML = "tables.md", "tables.html"
 RAISED = str.maketrans(string.digits, "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-BOLD = "Bold: 0 is outside the interval, as it is for one in twenty by chance alone."
+BOLD = "Bold: 0 is outside the interval, as it is for one in twenty or more by chance alone."
 
 
 class Text(NamedTuple):
