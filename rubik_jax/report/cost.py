@@ -47,7 +47,7 @@ def draw(train: Sequence[Record], key: str) -> str:
         (axes,) = panels(1, max(record["step"] for record in train), height=2.0)
         axes.set_title(f"{unit} per second", loc="left", fontweight="bold")
         axes.set_ylim(0, 1.1 * max(record.get(key, 0.0) for record in train) or 1)
-        lines(axes, train, [], [Line(key, "last", BLUE)], "{:.3g}")
+        lines(axes, [], train, [Line(key, "last", BLUE)], "{:.3g}")
         return svg(axes.figure)
 
 
@@ -74,4 +74,7 @@ def _times(spent: Sequence[Record]) -> str:
 def _memory(spent: Sequence[Record]) -> str:
     most = {key: max((record.get(key, 0) for record in spent), default=0) for key in MEMORY}
     said = [f"{size(of)} {MEMORY[key]}" for key, of in most.items() if of]
-    return f"<p>At most {' and '.join(said)} was in use.</p>" if said else ""
+    return (
+        "<p>Of the training up to the last stop; judging the test cases comes on top. At most "
+        f"{' and '.join(said)} was in use.</p>"
+    )

@@ -129,7 +129,7 @@ td:nth-child(2) { font-weight: bold }
 .bar { display: flex; height: 1.5rem; margin-bottom: .75rem }
 .time th:first-child { white-space: normal } .sample { display: inline-block; width: .8em;
   height: .8em; margin-right: .5em }
-details .wide { max-height: 30rem; overflow-y: auto }
+details { margin-top: .75rem } details .wide { max-height: 30rem; overflow-y: auto }
 .key { white-space: nowrap; margin-right: .75em }
 .key span { display: inline-block; width: .8em; height: .8em; margin-right: .35em;
   box-sizing: border-box }

@@ -55,7 +55,7 @@ def section(counts: Mapping[str, Any], description: dict[str, Any]) -> str:
     return markup.section("Mistakes", *parts)
 
 
-def distances(orders: Int[np.ndarray, "k m"]) -> Float[np.ndarray, "m+1"]:
+def distances(orders: Int[np.ndarray, "k m"]) -> Float[np.ndarray, "d"]:
     """The share of ordered pairs of different orders that differ in 0, 1, ..., M places."""
     lengths = orders.shape[1] + 1
     rows = (np.count_nonzero(orders != order, axis=1) for order in orders)
@@ -64,7 +64,7 @@ def distances(orders: Int[np.ndarray, "k m"]) -> Float[np.ndarray, "m+1"]:
     return counts / counts.sum()
 
 
-def draw_distances(games: Int[np.ndarray, "m+1"], guessed: Float[np.ndarray, "m+1"]) -> str:
+def draw_distances(games: Int[np.ndarray, "d"], guessed: Float[np.ndarray, "d"]) -> str:
     """Bars: the share of games by distance; dashes: that of wrong answers drawn at random.
 
     Args:
@@ -84,8 +84,11 @@ def draw_distances(games: Int[np.ndarray, "m+1"], guessed: Float[np.ndarray, "m+
         axes.set_title("games by the distance of the answer", loc="left", fontweight="bold")
         places = np.arange(len(there))
         colours = [BLUE if distance == 0 else AMBER for distance in there]
-        bars = axes.bar(places, shares[there], 0.6, color=colours, alpha=0.7)
-        axes.bar_label(bars, [f"{share:.1%}" for share in shares[there]], padding=3)
+        axes.bar(places, shares[there], 0.6, color=colours, alpha=0.7)
+        for place, distance in enumerate(there):
+            above = max(shares[distance], random[distance])
+            label = {"textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{shares[distance]:.1%}", (place, above), (0, 4), **label)
         wrong = there > 0
         axes.hlines(
             random[there][wrong],

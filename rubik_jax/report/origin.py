@@ -44,7 +44,7 @@ def section(description: Mapping[str, Any]) -> str:
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """A row for each part of a network and each status there, with counts."""
+    """A row for each status and each part of a network, with counts; what was loaded first."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: [*MEANINGS].index(row["status"])):
         found.setdefault((row["name"].partition("/")[0], row["status"]), []).append(row)
@@ -54,7 +54,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, list[str]]:
             number(sum(math.prod(_shape(row)) for row in those)).strip(),
             MEANINGS[status],
         ]
-        for (part, status), those in sorted(found.items(), key=lambda item: item[0][0])
+        for (part, status), those in found.items()
     }
 
 
