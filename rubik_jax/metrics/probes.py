@@ -62,13 +62,14 @@ def probe(
 
 def show(numbers: dict[str, float]) -> str:
     """What the probes reached, in a line, beside chance and the commonest class."""
-    parts = [
-        f"{said} {numbers[f'{name}_accuracy']:.1%}, balanced "
-        f"{numbers[f'{name}_balanced_accuracy']:.1%}, AUC {numbers[f'{name}_auc']:.3f}"
-        for name, said in {"linear": "linear probe", "knn": "nearest neighbours"}.items()
-    ]
+    names = {"accuracy": "{:.1%}", "balanced_accuracy": "balanced {:.1%}", "auc": "AUC {:.3f}"}
+    lines = []
+    for probe, said in {"linear": "linear probe", "knn": "nearest neighbours"}.items():
+        found = {form: numbers[f"{probe}_{name}"] for name, form in names.items()}
+        there = (form.format(value) for form, value in found.items() if not np.isnan(value))
+        lines.append(f"{said} {', '.join(there)}")
     beside = f"(chance {numbers['linear_chance']:.1%}, majority {numbers['majority']:.1%})"
-    return f"{'; '.join(parts)} {beside}"
+    return f"{'; '.join(lines)} {beside}"
 
 
 def nearest(
@@ -128,7 +129,11 @@ def _likelihood(known: Features, targets: Targets, classes: int, strength: float
 
 
 def _regression(
-    known: Features, targets: Targets, asked: Features, classes: int, strength: float
+    known: Features,
+    targets: Targets,
+    asked: Shaped[np.ndarray, "m f"],
+    classes: int,
+    strength: float,
 ) -> Float[np.ndarray, "m k"]:
     shares = np.zeros((len(asked), classes))
     occurring = np.unique(targets)

@@ -107,7 +107,6 @@ def probing(run: Run, config: ConfigDict) -> Callable[[PyTree], dict[str, float]
             "config.data.split.validation, or 0"
         )
     numbers = np.array([classes.index(targets[name]) for name in (*fitted, *judged)])
-    rows = np.arange(len(numbers))
     respond = embed.make_response(config.model.to_dict())
     store = run.store.only([*fitted, *judged])
 
@@ -122,8 +121,8 @@ def probing(run: Run, config: ConfigDict) -> Callable[[PyTree], dict[str, float]
             embed.by_stage(found, config.model.encoder.widths)[-1],
             numbers,
             len(classes),
-            fitted=rows[: len(fitted)],
-            judged=rows[len(fitted) :],
+            fitted=range(len(fitted)),
+            judged=range(len(fitted), len(numbers)),
         )
 
     return probe
