@@ -7,8 +7,9 @@ python -m rubik_jax.main --mode=tables --config=configs/tables.py:cohort=folder 
     --workdir=runs/tables --config.data.path=SCANS --config.data.modalities="('*_t1.nii.gz',)" \
     --config.data.masks="*_mask.nii.gz" --config.data.labels=classes.csv --dry_run
 
-Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|brats|folder, net=vgg|resnet, and debug
-for the same in miniature. The same command again goes on where it stopped; started
+Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|brats|folder, net=vgg|resnet,
+clips=ucf101|generated for the videos of the strategy "action" (generated ones for phantoms), and
+debug for the same in miniature. The same command again goes on where it stopped; started
 several times at once, on as many machines as see the folder, they share the work.
 
 The knobs of every kind of run stand below its name: config.pretrain.steps, config.segment.window.
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
-from configs import classify, common, contrast, pretrain, reconstruct, restore, segment
+from configs import action, classify, common, contrast, pretrain, reconstruct, restore, segment
 
 # What each kind of run decides for itself; the rest of data is the cohort's, and said once for all.
 OWN = ("pad", "labelled", "foreground", "ignore", "run", "seen", "resident")
@@ -42,18 +43,18 @@ COHORTS = {
 }
 
 
-KINDS = (pretrain, reconstruct, restore, contrast, classify, segment)  # of runs
+KINDS = (pretrain, reconstruct, restore, contrast, classify, segment)  # of runs on the cohort
 
 
 def get_config(text: str | None = None) -> ConfigDict:
     """The config for the arguments in `text`."""
-    arg = common.arguments(text, cohort="phantom", net="vgg", debug=False)
+    arg = common.arguments(text, cohort="phantom", net="vgg", clips="", debug=False)
     cohort = common.choose("cohort", arg.cohort, COHORTS)
 
     c = ConfigDict()
     c.task = "tables"
     # The rows, in their order; more are rotation, plus, reconstruct, restore, contrast.
-    c.strategies = ("scratch", "ordering", "rubik")
+    c.strategies = ("scratch", "action", "ordering", "rubik")
     c.targets = cohort.targets  # classify, unet, duc
     c.labelled = cohort.labelled  # as data.labelled: a table for each
     c.seeds = cohort.seeds  # a run for each
@@ -70,16 +71,22 @@ def get_config(text: str | None = None) -> ConfigDict:
         c[kind] = module.get_config(said)
         c[kind].model.encoder = c.pretrain.model.encoder.copy_and_resolve_references()
 
+    clips = arg.clips or ("generated" if arg.cohort == "phantom" else "ucf101")
+    c.arguments.action = f"cohort={arg.cohort},clips={clips},net={arg.net}" + ",debug" * arg.debug
+    c.action = action.get_config(c.arguments.action)
+
     # One override settles for all what they have in common: the cohort, the encoder, the budget.
     c.pretrain.data.masks = c.segment.data.masks
     # Folders may be of subjects as well as of classes: which they are is to be said.
     c.pretrain.data.labels = "" if arg.cohort == "folder" else c.classify.data.labels
     c.data, c.encoder = ConfigDict(), ConfigDict()
-    _share(c.data, [c[kind].data for kind in c.arguments])
+    _share(c.data, [c[kind].data for kind in c.arguments if kind != "action"])
     _share(c.encoder, [c[kind].model.encoder for kind in c.arguments])
     for kind in ("reconstruct", "restore", "contrast"):
         c[kind].steps = c.pretrain.get_ref("steps")
         c[kind].batch_size = c.pretrain.get_ref("batch_size")
+    for name in ("store", "workers"):
+        c.action.data[name] = c.data.get_ref(name)
     return c
 
 

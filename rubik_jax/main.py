@@ -234,8 +234,8 @@ def _check(config: ConfigDict, tasks: tuple[str, ...]) -> None:
     knobs.check(config.to_dict(), _shipped(task).to_dict(), task)
 
 
-def _shipped(task: str, arguments: str = "") -> ConfigDict:
-    return importlib.import_module(f"configs.{task}").get_config(arguments)
+def _shipped(kind: str, arguments: str = "") -> ConfigDict:
+    return importlib.import_module(f"configs.{kind}").get_config(arguments)
 
 
 def _interrupt(*_: object) -> None:

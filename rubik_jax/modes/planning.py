@@ -29,6 +29,7 @@ class Strategy(NamedTuple):
 
 STRATEGIES = {
     SCRATCH: Strategy("from scratch"),
+    "action": Strategy("UCF101", "action"),
     "ordering": Strategy("cube ordering", "pretrain", "ordering"),
     "rubik": Strategy("Rubik's cube recovery", "pretrain", "rubik"),
     "rotation": Strategy("cube rotation", "pretrain", "rotation"),
@@ -88,7 +89,7 @@ class Cell(NamedTuple):
 
 
 Shipped = Callable[[str, str], ConfigDict]
-"""A task and the arguments of its config -> the shipped config."""
+"""A kind of run, by its file in configs/, and arguments -> the shipped config."""
 
 
 def make_plan(folder: Path, config: ConfigDict, shipped: Shipped) -> list[Cell]:
@@ -131,7 +132,7 @@ def _pretraining(folder: Path, config: ConfigDict, shipped: Shipped, key: str, s
         arguments += f",proxy={strategy.game}"
         game = {f"proxy.{knob}": value for knob, value in config.games[strategy.game].items()}
     whole = _config(config[strategy.run], game | {"seed": seed})
-    command = _command(folder / name, whole, arguments, shipped)
+    command = _command(folder / name, whole, strategy.run, arguments, shipped)
     return Cell(name, key, "", "", seed, whole, command, ())
 
 
@@ -156,7 +157,7 @@ def _fine_tuning(
         | ({"init_from": str(folder / before)} if before else {})
         | ({"data.split.run": str(folder / split)} if split else {}),
     )
-    command = _command(folder / name, whole, config.arguments[run], shipped)
+    command = _command(folder / name, whole, run, config.arguments[run], shipped)
     needs = tuple(dict.fromkeys(filter(None, (before, split))))
     return Cell(name, key, target, labelled, seed, whole, command, needs)
 
@@ -168,11 +169,11 @@ def _config(config: ConfigDict, knobs: dict[str, Any]) -> ConfigDict:
     return whole
 
 
-def _command(folder: Path, config: ConfigDict, arguments: str, shipped: Shipped) -> str:
+def _command(folder: Path, config: ConfigDict, kind: str, arguments: str, shipped: Shipped) -> str:
     """How the run is had by itself, told by the knobs in which it differs from what is shipped."""
-    known = workdir.flat(shipped(config.task, arguments).to_dict())
+    known = workdir.flat(shipped(kind, arguments).to_dict())
     given = workdir.flat(config.to_dict())
-    words = [f"--config=configs/{config.task}.py:{arguments}", f"--workdir={folder}"]
+    words = [f"--config=configs/{kind}.py:{arguments}", f"--workdir={folder}"]
     words += [f"--config.{k}={v}" for k, v in given.items() if v != known[k]]
     return shlex.join(["python", "-m", "rubik_jax.main", *words])
 

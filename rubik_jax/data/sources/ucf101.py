@@ -64,8 +64,8 @@ def _lists(root: Path, folder: Path) -> Path:
         if home.is_dir():
             return home
     raise UserError(
-        f"config.data.path is {root}, with no folder {LISTS} in or beside it: expected the official "
-        f"lists of UCF101 there, and the videos in {VIDEOS}"
+        f"config.data.path is {root}, with no folder {LISTS} in or beside it: expected the "
+        f"official lists of UCF101 there, and the videos in {VIDEOS}"
     )
 
 
