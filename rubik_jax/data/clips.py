@@ -6,6 +6,7 @@ another motion: what a network learns from them it has to see in time.
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -116,7 +117,7 @@ def _text(lines: Sequence[str]) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-def encode(pictures: np.ndarray, rate: float) -> bytes:
+def encode(pictures: np.ndarray, rate: int | Fraction) -> bytes:
     """An AVI file, MPEG-4, of pictures uint8 [t, y, x, 3]; equal ones give equal bytes."""
     file = io.BytesIO()
     with av.open(file, "w", format="avi", options={"fflags": "bitexact"}) as container:

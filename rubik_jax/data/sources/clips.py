@@ -1,4 +1,4 @@
-"""Generated videos of moving shapes in the place of UCF101, made when first asked for."""
+"""Generated videos of moving shapes in UCF101's place, made the first time they're asked for."""
 
 from pathlib import Path
 
