@@ -33,8 +33,11 @@ def copy(ucf101, tmp_path):
     return shutil.copytree(ucf101, tmp_path / "copy")
 
 
-def listed(path, division=1, clip=Clip(4, 16), **options):
-    return find_cases("ucf101", Where(path, clip=clip, division=division), **options).cases
+CLIP = Clip(4, 16)
+
+
+def listed(path, division=1, clip=CLIP):
+    return find_cases("ucf101", Where(path, clip=clip, division=division)).cases
 
 
 @pytest.mark.parametrize("division", [1, 2, 3])
@@ -83,7 +86,7 @@ def _unnumbered(root):
 )
 def test_it_is_found_as_people_have_it(ucf101, copy, change):
     def told(cases):
-        return [(c.name.lower(), c.target.lower(), c.part) for c in cases]
+        return sorted((c.name.lower(), c.target.lower(), c.part) for c in cases)
 
     assert told(listed(change(copy))) == told(listed(ucf101))
 
@@ -111,12 +114,12 @@ def _lose(*names):
         (
             _lose("ucfTrainTestlist", "testlist02.txt"),
             2,
-            r"testlist02\.txt cannot be read: No such",
+            r"testlist02\.txt cannot be read: No",
         ),
         (
             _lose("UCF-101", "YoYo", "v_YoYo_g01_c02.avi"),
             1,
-            r"testlist01\.txt lists 'YoYo/v_YoYo_g01_c02\.avi', which is not in .*UCF-101 \(1 of 12",
+            r"testlist01\.txt lists 'YoYo/v_YoYo_g01_c02\.avi', which is not in .* \(1 of 12",
         ),
         (_append("trainlist01.txt", "YoYo v_YoYo\r\n"), 1, "has the line 'YoYo v_YoYo'"),
         (_append("trainlist01.txt", "YoYo/v_YoYo_g01_c02.avi 1"), 1, "class 1, classInd.txt .* 3"),
@@ -145,7 +148,7 @@ def test_the_store_holds_clips_and_leaves_out_what_is_damaged(copy, tmp_path):
     bad = copy / "UCF-101" / "Archery" / "v_Archery_g03_c01.avi"
     bad.write_bytes(bad.read_bytes()[:900])
     cases = listed(copy)
-    with pytest.raises(UserError, match="v_Archery_g03_c01.avi is damaged or cut short"):
+    with pytest.raises(UserError, match=r"v_Archery_g03_c01\.avi is damaged or cut short"):
         entries.build(cases, tmp_path / "store", how=HOW, workers=2)
     store, skipped = entries.build(cases, tmp_path / "store", how=HOW, workers=2, on_bad="skip")
     assert skipped.keys() == {"v_Archery_g03_c01"} and len(store) == len(cases) - 1
@@ -160,7 +163,7 @@ def test_the_store_holds_clips_and_leaves_out_what_is_damaged(copy, tmp_path):
 
 
 def test_videos_without_lists_are_cases_too(ucf101):
-    where = Where(ucf101, clip=Clip(4, 16))
+    where = Where(ucf101, clip=CLIP)
     found = find_cases("videos", where).cases
     assert {case.name for case in found} == {case.name for case in listed(ucf101)}
     one = found[0].images[0]

@@ -8,7 +8,7 @@ import numpy as np
 from rubik_jax.data.clips import encode
 
 NTSC = Fraction(30000, 1001)
-# As in the official archives, a class is spelled otherwise in its videos' names than in its folder's.
+# As in the official archives, a folder and the videos in it can spell a class in two ways.
 CLASSES = {"Archery": "Archery", "HandstandPushups": "HandStandPushups", "YoYo": "YoYo"}
 GROUPS = 6
 
