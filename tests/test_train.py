@@ -1,6 +1,7 @@
 """The loop: resumed equals uninterrupted, however a step is worked off; what isn't finite stops."""
 
 import json
+import time
 from pathlib import Path
 
 import jax
@@ -12,6 +13,9 @@ from rubik_jax import checkpoints
 from rubik_jax.data import loader
 from rubik_jax.errors import UserError
 from rubik_jax.optim import make_optimiser
+from rubik_jax.report import page
+from rubik_jax.report.records import read
+from rubik_jax.report.stopwatch import ACTIVITIES
 from rubik_jax.tasks.pretrain import pretrain
 from rubik_jax.train import Data, DivergedError, Pace, fit
 from tests.tasks.supervised import STILL
@@ -112,7 +116,7 @@ def run(folder: Path, pace: Pace = PACE, *, norm="group", name="adamw", **where)
         optimiser(pace, name),
         data(the_task, pace, **where),
         folder,
-        description=DESCRIPTION,
+        description=DESCRIPTION | the_task.about,
         pace=pace,
         seed=0,
     )
@@ -123,11 +127,11 @@ def arrays(folder: Path, kind: str = "latest") -> dict:
 
 
 def records(folder: Path) -> list[dict]:
-    """All but the rates, which are of the clock."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    """All but the rates and times, which are of the clock."""
     return [
-        {name: value for name, value in json.loads(line).items() if "per_second" not in name}
-        for line in lines
+        {name: value for name, value in record.items() if "per_second" not in name}
+        for record in read(folder / "metrics.jsonl")
+        if record["part"] != "time"
     ]
 
 
@@ -150,6 +154,57 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, tmp_path, crash
     assert same_bits(arrays(tmp_path / "run"), arrays(whole))
     assert same_bits(arrays(tmp_path / "run", "best"), arrays(whole, "best"))
     assert records(tmp_path / "run") == records(whole)
+
+
+def test_every_stop_says_where_the_time_went_and_a_resumed_run_adds_up(tmp_path):
+    folder, begun = tmp_path / "run", time.monotonic()
+    with pytest.raises(CrashError):
+        run(folder, crash_at=5)
+    first = [record for record in read(folder / "metrics.jsonl") if record["part"] == "time"]
+    run(folder)
+    passed = time.monotonic() - begun
+    times = [record for record in read(folder / "metrics.jsonl") if record["part"] == "time"]
+    assert [record["step"] for record in times] == [2, 3, 4, 6]
+    assert times[:3] == first
+    spent = {name: sum(record.get(name, 0.0) for record in times) for name in ACTIVITIES}
+    assert all(seconds > 0 for seconds in spent.values())
+    # What is lost is the step that wasn't saved, and what comes after the last stop.
+    assert 0.5 * passed < sum(spent.values()) <= passed
+    assert times[-1]["process_bytes"] >= times[0]["process_bytes"] > 2**20
+
+
+def test_slow_data_are_waited_for_and_quick_ones_are_not(tmp_path, monkeypatch):
+    clean = loader.training_batches
+
+    def slow(*arguments, **knobs):
+        for batch in clean(*arguments, **knobs):
+            time.sleep(0.2)
+            yield batch
+
+    def waited(name: str) -> float:
+        run(tmp_path / name)
+        times = [r for r in read(tmp_path / name / "metrics.jsonl") if r["part"] == "time"]
+        return sum(record["waiting"] for record in times[1:])  # the first holds the start
+
+    quick = waited("quick")
+    monkeypatch.setattr(loader, "training_batches", slow)
+    assert waited("slow") > quick + 0.5
+
+
+def test_the_page_is_there_from_the_first_record_on_and_says_how_far_it_is(tmp_path, monkeypatch):
+    seen, write = [], page.write
+
+    def watched(folder, description, results, *rest, **more):
+        write(folder, description, results, *rest, **more)
+        seen.append((len(results), more["running"], (folder / page.REPORT).read_text()))
+
+    monkeypatch.setattr(page, "write", watched)
+    run(tmp_path / "run", PACE._replace(log=1))
+    assert [(count, running) for count, running, _ in seen] == [(0, True), (1, True), (1, False)]
+    for (_, _, text), step in zip(seen[:2], (1, 3), strict=True):
+        assert f"in progress, at step {step} of" in text and 'http-equiv="refresh"' in text
+    assert "Mistakes" in seen[1][2] and "Mistakes" not in seen[0][2]
+    assert "in progress" not in seen[2][2] and 'http-equiv="refresh"' not in seen[2][2]
 
 
 def test_training_changes_every_parameter(whole, tmp_path):

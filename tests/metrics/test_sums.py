@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from rubik_jax import metrics
 
@@ -95,3 +95,13 @@ def test_confusion_counts_and_its_balanced_accuracy_agrees_with_scikit_learn():
         balanced_accuracy_score(np.delete(truth, 4), np.delete(guess, 4))
     )
     assert np.isnan(metrics.balanced_accuracy(np.zeros((2, 2))))
+
+
+def test_confusion_counts_all_answers_of_an_example():
+    truth, guess = RNG.integers(0, 3, (2, 5, 4))
+    weight = jnp.array([1.0, 1, 0, 1, 1])
+    found = metrics.confusion(jnp.asarray(truth), jnp.asarray(guess), 3, weight)
+    kept = [0, 1, 3, 4]
+    expected = confusion_matrix(truth[kept].ravel(), guess[kept].ravel(), labels=range(3))
+    np.testing.assert_array_equal(found.total, expected)
+    assert found.count == 16

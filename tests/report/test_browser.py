@@ -27,6 +27,7 @@ ENCODER = [
     "--config.model.encoder.convs=(1,1)",
     "--config.model.encoder.strides=((1,1,1),(2,2,2))",
 ]
+PUZZLE = ["--config.proxy.cube=(8,8,8)", "--config.proxy.gap=(2,2,2)"]
 SCORES = {"time", "share", "test"}
 TRANSFER = {"arrays", "parameters", "status", "norm"}
 # Of each task the least that must be there: headings, heads of tables, pictures.
@@ -98,7 +99,8 @@ def pages(browse, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     data = [f"--config.data.{knob}={folder / knob}" for knob in ("path", "store")]
     for task in PARTS:
-        more = [] if task == "pretrain" else [f"--config.init_from={folder / 'pretrain'}"]
+        start = [f"--config.init_from={folder / 'pretrain'}", "--config.window=(16,16,16)"]
+        more = PUZZLE if task == "pretrain" else start
         config = [f"--config=configs/{task}.py:debug", f"--workdir={folder / task}"]
         assert main(["main", *config, *data, *ENCODER, *more]) == 0
     return {task: folder / task / page.REPORT for task in PARTS}

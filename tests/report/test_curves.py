@@ -128,6 +128,14 @@ def test_a_classification_has_its_accuracies_beside_one_chance(read):
     assert [text for text in texts if "chance" in text] == ["chance 25.0%"]
 
 
+def test_probes_are_lines_of_held_out_cases_beside_their_chance(read):
+    probe = {"part": "probe", "knn_accuracy": 0.625, "knn_chance": 0.5, "linear_accuracy": 0.75}
+    probed = [*records(), *(probe | {"step": step} for step in (10, 20))]
+    texts = read(curves.draw(probed)).texts
+    assert {"neighbours' vote 62.5%", "chance 50.0%", "linear probe 75.0%"} <= set(texts)
+    assert "features" in curves.section(probed) and "features" not in curves.section(records())
+
+
 def test_losses_alone_have_no_empty_axes_below_them(read):
     texts = read(curves.draw([{"part": "train", "step": s, "loss": 1.0} for s in (1, 2)])).texts
     assert "loss" in texts

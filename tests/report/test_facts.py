@@ -44,8 +44,6 @@ def test_augmentation_names_what_is_on_alone(describe):
     assert said == "flips along xz; noise to 0.25"
 
 
-def test_the_transfer_is_shown_as_it_was_printed(describe):
-    html = facts.section(describe("segment") | {"transfer": "encoder <new>\n  stage0   loaded"})
-    assert "encoder &lt;new&gt;\n  stage0   loaded" in html
-    assert "<details><summary>Which weights" in html
-    assert "Which weights" not in facts.section(describe("segment"))
+def test_the_machine_stands_beside_the_versions_where_it_is_known(describe):
+    assert facts.facts(describe("segment") | {"machine": "8 x chip"})["machine"] == "8 x chip"
+    assert "machine" not in facts.facts(describe("segment"))

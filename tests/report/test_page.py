@@ -175,6 +175,18 @@ def test_the_page_of_large_scans_is_bounded(describe, tmp_path):
     assert len(text.encode()) < 1_500_000
 
 
+def test_a_page_in_progress_reads_itself_again_and_a_finished_one_does_not(describe, tmp_path):
+    measure(tmp_path)
+    page.write(tmp_path, describe("pretrain", steps=2000), {}, [], running=True)
+    text = (tmp_path / page.REPORT).read_text(encoding="utf-8")
+    assert "in progress, at step 1000 of 2000" in text
+    assert '<meta http-equiv="refresh"' in text
+    assert "refresh" not in written(tmp_path, describe("pretrain", steps=1000), {}, [])
+    stopped = written(tmp_path, describe("pretrain", steps=2000), {}, [])
+    assert "it stands at step 1000 of 2000" in stopped
+    assert "refresh" not in stopped
+
+
 @pytest.mark.parametrize("blocked", ["write", "replace"])
 def test_a_page_that_cannot_be_written_leaves_the_old_one(describe, tmp_path, monkeypatch, blocked):
     old = written(tmp_path, describe("pretrain"), {}, [])

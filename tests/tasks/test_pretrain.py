@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rubik_jax import proxy
 from rubik_jax.errors import UserError
+from rubik_jax.tasks import scoring
 from rubik_jax.tasks.pretrain import make_puzzle, pretrain
 from rubik_jax.types import DEVICES
 from tests.tasks.supervised import STILL
@@ -104,6 +106,27 @@ def test_the_objective_is_the_weighted_sum_of_the_terms_that_are_asked(changes, 
     for name in asked:
         for kind in ("said", "truth"):
             np.testing.assert_allclose(evaluated[f"{name}_{kind}"].value.sum(), 1, rtol=1e-5)
+
+
+def test_mistakes_are_counted_by_turn_and_by_the_distance_of_the_order():
+    puzzle, _ = make_puzzle(**PROXY, seed=0)
+    rng = np.random.default_rng(0)
+    order, said = np.array([0, 3, 5]), np.array([0, 4, 1])
+    truth = proxy.Answers(
+        jnp.asarray(order), jnp.asarray(rng.integers(0, 4, (3, 8))), jnp.zeros((3, 8), bool)
+    )
+    logits = {
+        "order": jnp.asarray(np.eye(6)[said]),
+        "turns": jnp.asarray(rng.normal(size=(3, 8, 2))),
+    }
+    found = scoring.histograms(logits, truth, puzzle, jnp.array([1.0, 1.0, 0.0]))
+    orders = np.asarray(puzzle.orders)
+    far = int((orders[3] != orders[4]).sum())
+    np.testing.assert_array_equal(np.flatnonzero(found["order_distance"].total), [0, far])
+    turns = np.asarray(found["turn_confusion"].total)
+    assert turns.sum() == 16
+    right = scoring.accuracies(logits, truth, puzzle, jnp.array([1.0, 1.0, 0.0]))["turn_accuracy"]
+    assert turns.trace() / 16 == pytest.approx(right.value)
 
 
 def test_evaluation_leaves_out_what_has_no_weight():
