@@ -54,10 +54,10 @@ def read(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
         return found, list(csv.DictReader(file))
 
 
-def prepared(cohort: Path, case: str) -> np.ndarray:
+def prepared(cohort: Path, case: str) -> jax.Array:
     """The case's volume as the store holds it, whichever preprocessing came last."""
     volume = max(cohort.glob(f"store/{case}-*.npy"), key=lambda path: path.stat().st_mtime_ns)
-    return np.load(volume).astype(np.float32)
+    return jnp.asarray(np.load(volume), jnp.float32)
 
 
 def test_features_are_the_encoders_averages_of_each_case(cohort, probed, capsys):
