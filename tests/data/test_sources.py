@@ -22,7 +22,7 @@ def folder(root, *globs, **options):
 
 def test_an_unknown_source_lists_the_known_ones():
     for name in ("dicom", "folder.cases", "__init__"):
-        with pytest.raises(UserError, match=r"expected one of brats, folder, medmnist3d, msd"):
+        with pytest.raises(UserError, match=r"expected one of brats, clips, folder, medmnist3d"):
             find_cases(name, Where(None))
 
 
