@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from configs import classify, pretrain, segment
-from rubik_jax import proxy
+from configs import classify, contrast, pretrain, reconstruct, restore, segment
+from rubik_jax import knobs, proxy
 from rubik_jax.main import main
 from tests.cohorts import write_brats, write_haemorrhage
 
@@ -22,6 +22,9 @@ SMALLEST = {  # the smallest volume of a cohort, in voxels
 VARIANTS = [
     *(cohort for cohort in pretrain.COHORTS if cohort != "folder"),
     "phantom,grid=3",
+    "phantom,proxy=ordering",
+    "phantom,proxy=rotation",
+    "phantom,proxy=plus",
     "folder,heads=joint",
 ]
 
@@ -51,10 +54,50 @@ def test_last_features_keep_places():
         assert left.min() >= 2, cohort
 
 
+@pytest.mark.parametrize("game", [reconstruct, restore, contrast])
+def test_other_games_have_the_window_the_encoder_and_the_budget_of_the_puzzle(game):
+    for cohort in pretrain.COHORTS:
+        c, before = (m.get_config(f"cohort={cohort}") for m in (game, pretrain))
+        assert c.window == cubes(before).window, cohort
+        assert c.model.encoder == before.model.encoder, cohort
+        for shared in ("steps", "batch_size", "optim", "data", "augment", "evaluate"):
+            assert c[shared] == before[shared], (cohort, shared)
+        knobs.check(c.to_dict(), game.get_config().to_dict(), c.task)
+        for sides in ("block", "box", "view"):
+            proxy.check_sides(sides, c.proxy.get(sides, (1, 1, 1)), c.window)
+
+
+@pytest.mark.parametrize("heads", ["tied", "joint"])
+def test_parts_of_the_puzzle_are_the_puzzle_without_the_others(heads):
+    rubik, ordering, rotation, plus = (
+        pretrain.get_config(f"proxy={name},heads={heads}")
+        for name in ("rubik", "ordering", "rotation", "plus")
+    )
+    assert (ordering.proxy.orders, ordering.proxy.turns) == ("greedy", "none")
+    assert (rotation.proxy.orders, rotation.proxy.turns) == ("none", "half")
+    assert rotation.proxy.curriculum.hold == 0  # or there would be nothing to learn at first
+    assert (rubik.proxy.masking, plus.proxy.masking) == (0, 0.5)
+    for part in (ordering, rotation, plus):
+        assert part.model == rubik.model
+        assert (part.steps, part.proxy.cube) == (rubik.steps, rubik.proxy.cube)
+
+
 def test_unknown_arguments_are_refused():
-    for text in ("cohort=mars", "net=unet", "grid=2x2", "grid=two", "debug=1", "colour=red"):
+    for text in (
+        "cohort=mars",
+        "net=unet",
+        "grid=2x2",
+        "grid=two",
+        "proxy=all",
+        "debug=1",
+        "colour=red",
+    ):
         with pytest.raises(ValueError, match="expected"):
             pretrain.get_config(text)
+    for game in (reconstruct, restore, contrast):
+        for text in ("cohort=mars", "net=unet", "grid=2", "proxy=rubik"):
+            with pytest.raises(ValueError, match="expected"):
+                game.get_config(text)
 
 
 def write_cohort(c, folder, size) -> None:

@@ -5,13 +5,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from configs import classify, pretrain, segment
+from configs import classify, contrast, pretrain, reconstruct, restore, segment
 from rubik_jax.data.preprocess import to_json
 from tests.preprocessing import scaled
 
 SVG = "{http://www.w3.org/2000/svg}"
 CONFIGS = {
     "pretrain": (pretrain.get_config, {}),
+    "reconstruct": (reconstruct.get_config, {}),
+    "restore": (restore.get_config, {}),
+    "contrast": (contrast.get_config, {}),
     "segment": (segment.get_config, {"values": [0, 1, 2]}),
     "classify": (classify.get_config, {"classes": ["no", "yes"]}),
 }

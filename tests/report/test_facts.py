@@ -4,15 +4,30 @@ import pytest
 
 from rubik_jax.report import facts
 
+SUPERVISED = ("segment", "classify")
 
-@pytest.mark.parametrize("task", ["pretrain", "segment", "classify"])
+
+@pytest.mark.parametrize("task", ["pretrain", "reconstruct", "restore", "contrast", *SUPERVISED])
 def test_every_task_has_its_cohort_network_and_optimiser(describe, task):
     found = facts.facts(describe(task))
     assert "1 train, 1 validation, 0 test" in found["cohort"]
     assert "widths 8-8" in found["network"]
     assert found["optimiser"].endswith("4 steps of 4")
     assert ("puzzle" in found) == (task == "pretrain")
-    assert ("started from" in found) == (task != "pretrain")
+    assert ("started from" in found) == (task in SUPERVISED)
+
+
+@pytest.mark.parametrize(
+    ("task", "changed", "said"),
+    [
+        ("reconstruct", {"proxy.ratio": 0.25, "proxy.block": (4, 6, 2)}, "25% of blocks of 4 × 6"),
+        ("restore", {"proxy.box": (5, 3, 2)}, "shuffled in boxes of 5 × 3 × 2 in 50%"),
+        ("contrast", {"proxy.view": (8, 9, 7), "accumulate": 2}, "8 × 9 × 7 voxels among the 4"),
+        ("contrast", {"accumulate": 2}, "a batch, in 2 parts"),
+    ],
+)
+def test_another_game_is_told_by_its_knobs(describe, task, changed, said):
+    assert said in facts.facts(describe(task, **changed))["game"]
 
 
 def test_a_start_from_scratch_differs_from_one_from_a_run(describe):

@@ -96,3 +96,29 @@ def test_a_probe_has_a_column_and_a_dash_where_it_was_not_asked(describe):
         "order": ["87.5%", "6.2%", "12.5%", "25.0%"],
         "mask": ["50.0%", "–", "–", "–"],
     }
+
+
+def test_what_is_given_back_stands_beside_what_guessing_would_leave(describe):
+    numbers = {"loss": 0.02, "explained": 0.75, "examples": 8.0}
+    for task, guess, said in (
+        ("reconstruct", "mean_loss", "the mean of the visible voxels"),
+        ("restore", "input_loss", "what was given, handed on"),
+    ):
+        html = scores.section({"test": numbers | {guess: 0.08}}, describe(task))
+        assert table(html) == {
+            "": ["test", "guess"],
+            "explained share": ["75.0%", "0.0%"],
+            "mean squared error": ["0.0200", "0.0800"],
+        }
+        assert said in html and "8 windows" in html
+
+
+def test_the_views_that_were_found_stand_beside_chance(describe):
+    numbers = {"retrieval_accuracy": 0.5, "retrieval_chance": 0.0625, "spread": 0.8125}
+    html = scores.section({"validation": numbers | {"examples": 20.0}}, describe("contrast"))
+    assert table(html) == {
+        "": ["validation", "chance"],
+        "other view found": ["50.0%", "6.2%"],
+        "spread of the vectors": ["0.81", "–"],
+    }
+    assert "20 windows" in html
