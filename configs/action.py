@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from configs import common, pretrain
 from configs.classify import Cohort, classifier
 
-# The paper's: 101 classes, 16 frames of 112x112.
+# UCF101 as it is usually seen, and as the paper has it: 101 classes, 16 pictures of 112x112.
 PAPER = Cohort(
     window=(112, 112, 16), steps=40_000, batch_size=32, data={"video": {"frames": 16, "side": 112}}
 )

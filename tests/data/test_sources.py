@@ -122,7 +122,7 @@ def test_the_source_on_the_page_works(tmp_path, nifti, monkeypatch):
     table.write_text("name;file\n1;2\n")
     with pytest.raises(UserError, match="expected case and image"):
         find_cases("manifest", Where(table))
-    with pytest.raises(UserError, match="expected one of brats, folder, manifest"):
+    with pytest.raises(UserError, match="expected one of brats, clips, folder, manifest"):
         find_cases("none", Where(table))
 
 

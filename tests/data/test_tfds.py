@@ -14,9 +14,11 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from rubik_jax.data.cases import Where
+from rubik_jax.data.formats import Clip
 from rubik_jax.data.formats.records import open_record
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import make_split
+from rubik_jax.data.volumes import read
 from rubik_jax.errors import UserError
 
 SPLITS = {"train": 5, "val": 2, "test": 3}
@@ -204,8 +206,14 @@ def test_frames_lie_along_z(tmp_path, monkeypatch, kind):
         label = tfds.features.ClassLabel(names=["run", "jump"])
         folder = prepare(tmp_path, {"video": feature, "label": label}, make, {"train": 2})
     assert kind in (folder / "features.json").read_text()
-    for case in listed(tmp_path):
+    clipped = find_cases("tfds", Where(tmp_path, name="toy", clip=Clip(2, 6))).cases
+    for case, other in zip(listed(tmp_path), clipped, strict=True):
         expected = [frames("train", i) for i in range(2) if case.target == ("run", "jump")[i]]
+        assert other.clip == (Clip(2, 6) if kind == "Video" else None)  # slices are no video
+        if other.clip:
+            taken = read(other.images, channels=3, row=other.row, clip=other.clip).array
+            middle = expected[0][[1, 3], :, 1:7].transpose(2, 1, 0, 3)
+            np.testing.assert_array_equal(taken, middle)
         scan = open_record(case.images[0], case.row, False)
         assert scan.shape == (8, 6, 4, 3) and case.channels == 3
         for t in range(4):
