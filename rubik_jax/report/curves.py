@@ -25,7 +25,7 @@ COLOURS = {
     "linear": "#db2777",
     "": INK,  # the whole
 }
-NAMES = {"": "accuracy", "knn": "neighbours' vote", "linear": "linear probe"}
+NAMES = {"": "accuracy", "knn": "k-NN probe", "linear": "linear probe"}
 OVERLAPS = {
     "foreground_dice": ("foreground Dice", INK),
     "foreground_miou": ("foreground IoU", "#a855f7"),
@@ -56,8 +56,8 @@ def section(records: list[Record]) -> str:
         note += "; shaded: the share of cubes that were free to turn in training"
     if any(record["part"] == "probe" for record in records):
         note += (
-            "; neighbours' vote and linear probe: what a vote of the nearest neighbours and a "
-            "linear layer make of the encoder's features"
+            "; k-NN and linear probe: what a vote of the nearest neighbours and a linear "
+            "layer make of the encoder's features"
         )
     return markup.section("Curves", markup.figure(draw(records), f"{note}."))
 

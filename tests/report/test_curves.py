@@ -132,7 +132,7 @@ def test_probes_are_lines_of_held_out_cases_beside_their_chance(read):
     probe = {"part": "probe", "knn_accuracy": 0.625, "knn_chance": 0.5, "linear_accuracy": 0.75}
     probed = [*records(), *(probe | {"step": step} for step in (10, 20))]
     texts = read(curves.draw(probed)).texts
-    assert {"neighbours' vote 62.5%", "chance 50.0%", "linear probe 75.0%"} <= set(texts)
+    assert {"k-NN probe 62.5%", "chance 50.0%", "linear probe 75.0%"} <= set(texts)
     assert "features" in curves.section(probed) and "features" not in curves.section(records())
 
 
