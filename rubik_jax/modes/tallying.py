@@ -21,6 +21,16 @@ PROXIES = {
     "ordering": {"order": {CT: 0.997, MR: 0.995}},
     "rubik": {"order": {CT: 0.920, MR: 0.929}, "orientation": {CT: 0.931, MR: 0.821}},
 }
+# What a proxy is asked, for people -> the answer's name in its results, and that of its measure.
+# Half turns are told as the paper tells them, by two labels each.
+ANSWERS = {
+    "order": ("order", "order_accuracy"),
+    "orientation": ("orientation", "orientation_accuracy"),
+    "masked cubes": ("mask", "mask_accuracy"),
+    "action": ("", "accuracy"),
+    "explained share of the squared error": ("explained", "explained"),
+    "other view found": ("retrieval", "retrieval_accuracy"),
+}
 TARGETS = {
     "classify": Target(
         "classify",
@@ -100,20 +110,15 @@ def _proxy(plan: Plan, key: str) -> Proxy:
     cells = [cell for cell in plan.cells if cell.strategy == key and not cell.target]
     done = [workdir.read(plan.folder / c.name / workdir.RESULTS) for c in cells if plan.finished(c)]
     parts = [results.get("test") or results["train"] for results in done]
-    names = [
-        n.removesuffix("accuracy").rstrip("_") for n in (parts or [{}])[0] if n.endswith("accuracy")
-    ]
     answers = tuple(
         Answer(
-            name=name or "accuracy",
-            chance=parts[0][f"{name}_chance".lstrip("_")],
-            values=tuple(part[f"{name}_accuracy".lstrip("_")] for part in parts),
+            name=name,
+            chance=parts[0].get(f"{answer}_chance".lstrip("_"), 0.0),
+            values=tuple(part[measure] for part in parts),
             paper=PROXIES.get(key, {}).get(name, {}),
         )
-        for name in names
-        if f"{name}_chance".lstrip("_") in parts[0]
-        # Half turns are asked as the paper asks them, by two labels each.
-        and not (name == "turn" and "orientation" in names)
+        for name, (answer, measure) in ANSWERS.items()
+        if parts and measure in parts[0]
     )
     return Proxy(key, answers, _state(plan, cells))
 
