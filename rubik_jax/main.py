@@ -14,6 +14,7 @@ from ml_collections import ConfigDict, config_flags
 from rubik_jax import knobs, workdir
 from rubik_jax.data.cases import short
 from rubik_jax.errors import UserError
+from rubik_jax.keeping import DivergedError
 from rubik_jax.modes.embedding import embed_cases
 from rubik_jax.modes.evaluating import evaluate
 from rubik_jax.modes.posing import TASKS
@@ -21,7 +22,6 @@ from rubik_jax.modes.predicting import predict
 from rubik_jax.modes.preparing import prepare
 from rubik_jax.modes.tabulating import tabulate
 from rubik_jax.modes.training import train
-from rubik_jax.train import DivergedError
 
 MODES = ("train", "prepare", "tables", "evaluate", "predict", "embed")
 # Those that a config is given to; the others find it in the run.

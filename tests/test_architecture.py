@@ -23,7 +23,7 @@ ROOMS = (
     "optim transfer inference report",
     "step parallel",
     "checkpoints claims workdir knobs",
-    "embed evaluate judge train predict export",
+    "embed evaluate judge keeping train predict export",
     "modes",
     "main",
 )

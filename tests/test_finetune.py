@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import segment
-from rubik_jax import checkpoints, train
+from rubik_jax import checkpoints, keeping
 from rubik_jax.data import volumes
 from rubik_jax.main import main
 from rubik_jax.modes import predicting
@@ -224,7 +224,7 @@ def test_a_broken_off_fine_tuning_ends_as_the_whole_one(cohort, segmented, monke
     (cohort / "pre").rename(borrowed)
     (cohort / "pre").symlink_to(borrowed)
     more = [*SEGMENT, f"--config.init_from={cohort / 'pre'}", "--config.data.labelled=4"]
-    report = train._Keeper.report
+    report = keeping.Keeper.report
 
     def broken(keeper, step: int) -> str:
         if step == 40:
@@ -232,7 +232,7 @@ def test_a_broken_off_fine_tuning_ends_as_the_whole_one(cohort, segmented, monke
         return report(keeper, step)
 
     try:
-        monkeypatch.setattr(train._Keeper, "report", broken)
+        monkeypatch.setattr(keeping.Keeper, "report", broken)
         assert main(command(cohort, "segment", "again", *more)) == 130
         monkeypatch.undo()
         (cohort / "pre").unlink()

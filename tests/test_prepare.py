@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import segment
-from rubik_jax import checkpoints, train
+from rubik_jax import checkpoints, keeping
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.main import main
@@ -124,14 +124,14 @@ def test_skipped_cases_are_listed_and_stay_out(cohort, capsys):
 def test_a_run_that_goes_on_remembers_what_it_left_out(cohort, monkeypatch):
     cut(cohort / "scans" / "b.nii.gz", 900)
     more = (*PUZZLE, "--config.data.on_bad=skip", "--config.every.checkpoint=1")
-    report, run = train._Keeper.report, cohort.parent / "run"
+    report, run = keeping.Keeper.report, cohort.parent / "run"
 
     def broken(keeper, step: int) -> str:
         if step == 2:
             raise KeyboardInterrupt
         return report(keeper, step)
 
-    monkeypatch.setattr(train._Keeper, "report", broken)
+    monkeypatch.setattr(keeping.Keeper, "report", broken)
     assert main(command(cohort, "pretrain", *more)) == 130
     monkeypatch.undo()
     assert main(command(cohort, "pretrain", *more)) == 0

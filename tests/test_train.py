@@ -12,12 +12,13 @@ from configs.pretrain import get_config as pretrain_config
 from rubik_jax import checkpoints
 from rubik_jax.data import loader
 from rubik_jax.errors import UserError
+from rubik_jax.keeping import DivergedError
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report import page
 from rubik_jax.report.records import read
 from rubik_jax.report.stopwatch import ACTIVITIES
 from rubik_jax.tasks.pretrain import pretrain
-from rubik_jax.train import Data, DivergedError, Pace, fit
+from rubik_jax.train import Data, Pace, fit
 from tests.tasks.supervised import STILL
 
 # What the page of a run shows of it.
