@@ -30,7 +30,7 @@ TABLES = "tables"  # the task of a config that is a plan of runs, and the mode t
 # What the later modes may change of a run's config: what is looked at, not what was trained.
 SOURCE = (
     *("source", "path", "name", "modalities", "missing", "masks", "labels", "count"),
-    *("on_bad", "pad", "store", "workers", "video.split"),
+    *("on_bad", "pad", "store", "workers"),
 )
 LATER = (*(f"data.{name}" for name in SOURCE), "inference.", "evaluate.")
 ONLY = {"dry_run": EARLIER, "input": ("predict",), "output": ("predict", "evaluate", "embed")}
