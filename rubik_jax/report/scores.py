@@ -79,19 +79,27 @@ def _puzzle(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
 
 
 def _restored(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
-    """What the network leaves of the squared error of an answer that has learned nothing."""
+    """How much less its squared error is than that of answers that have learned nothing."""
+    del description
     part = next(iter(results))
     numbers = results[part]
-    guess, said = {
-        "reconstruct": ("mean_loss", "the mean of the visible voxels"),
-        "restore": ("input_loss", "what was given, handed on"),
-    }[description["config"]["task"]]
-    rows = {
-        "explained share": [markup.number(numbers["explained"], "{:.1%}"), "0.0%"],
-        "mean squared error": [markup.number(numbers[k], "{:.4f}") for k in ("loss", guess)],
+    known = {
+        "input": "what was given, handed on",
+        "mean": "the mean of the voxels that can be seen",
     }
-    note = f"{_parts([part])}; <b>guess</b>: {said}. Windows are scaled to [-1, 1]."
-    return _with_note(markup.table([part, "guess"], rows), _count(numbers), note)
+    guesses = {name: said for name, said in known.items() if f"{name}_loss" in numbers}
+    losses = [numbers[key] for key in ("loss", *(f"{name}_loss" for name in guesses))]
+    shares = [1 - loss / min(losses[1:]) for loss in losses]
+    rows = {
+        "explained share": [markup.number(share, "{:.1%}") for share in shares],
+        "mean squared error": [markup.number(loss, "{:.4f}") for loss in losses],
+    }
+    words = "; ".join(f"<b>{name}</b>: {said}" for name, said in guesses.items())
+    note = (
+        f"{_parts([part])}; {words}. Explained: by how much the squared error is less than "
+        "the best guess's. Windows are scaled to [-1, 1]."
+    )
+    return _with_note(markup.table([part, *guesses], rows), _count(numbers), note)
 
 
 def _contrast(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def reconstruct(
 
     return restoring(
         change=change,
-        guess=("mean", "the mean of the visible voxels"),
+        guesses={"mean": "the mean of the visible voxels"},
         channels=channels,
         window=window,
         model=model,
@@ -61,4 +61,4 @@ def blank(wanted: Float[Array, "x y z c"], blanked: Array) -> Change:
     """
     given = jnp.where(blanked[..., None], 0.0, wanted)
     seen = jnp.sum(given, axis=(0, 1, 2), keepdims=True) / jnp.sum(~blanked)
-    return Change(given, wanted, blanked, jnp.broadcast_to(seen, wanted.shape))
+    return Change(given, wanted, blanked, {"mean": jnp.broadcast_to(seen, wanted.shape)})

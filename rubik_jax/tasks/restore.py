@@ -23,8 +23,9 @@ def restore(
     """Builds the task (Zhou et al., Models Genesis, MICCAI 2019).
 
     The loss is the squared error of all voxels. It stands beside that of handing on what was
-    given; the number that counts is the share of it that the network explains. What is given and
-    what is wanted are each scaled by their own intensities.
+    given, and that of the window's mean, by which a network gets far that restores nothing; the
+    number that counts is the share that it explains of the smaller of them. What is given and what
+    is wanted are each scaled by their own intensities.
 
     Args:
         channels: modalities of a volume.
@@ -48,11 +49,12 @@ def restore(
         distorted = proxy.distort(key, volume, options)
         wanted, given = network.scaled(jnp.stack([volume, distorted]), "cube")
         everywhere = jnp.ones(window, bool)
-        return Change(given, wanted, everywhere, given)
+        guesses = {"input": given, "mean": jnp.zeros_like(wanted)}
+        return Change(given, wanted, everywhere, guesses)
 
     return restoring(
         change=change,
-        guess=("input", "handing on what was given"),
+        guesses={"input": "handing on what was given", "mean": "the window's mean"},
         channels=channels,
         window=window,
         model=model,

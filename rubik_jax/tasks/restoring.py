@@ -24,19 +24,19 @@ class Change(NamedTuple):
         given: what the network sees.
         wanted: what it must answer.
         counted: the voxels whose answers count.
-        guess: what answers without having learned anything.
+        guesses: by name, what answers without having learned anything.
     """
 
     given: Float[Array, "*b x y z c"]
     wanted: Float[Array, "*b x y z c"]
     counted: Bool[Array, "*b x y z"]
-    guess: Float[Array, "*b x y z c"]
+    guesses: dict[str, Float[Array, "*b x y z c"]]
 
 
 def restoring(
     *,
     change: Callable[[PRNGKeyArray, Float[Array, "x y z c"]], Change],
-    guess: tuple[str, str],
+    guesses: dict[str, str],
     channels: int,
     window: tuple[int, int, int],
     model: dict[str, Any],
@@ -46,7 +46,7 @@ def restoring(
 
     Args:
         change: what is done to a window, of intensities in about [0, 1].
-        guess: the name of what answers without having learned anything, and that in words.
+        guesses: the names of `Change.guesses`, and what they are in words.
         channels: modalities of a volume.
         window: the voxels along x, y, z that a step takes of a volume.
         model: as `config.model`.
@@ -57,7 +57,6 @@ def restoring(
     """
     options = make_augmentation(**augmentation)
     net = make_network(channels, head="unet", width=0, **model)
-    trivial = f"{guess[0]}_loss"
 
     def answer(variables, windows, keys, train: bool):
         changed = jax.vmap(change)(keys, windows)
@@ -65,7 +64,8 @@ def restoring(
         return changed, answers, stats
 
     def terms(changed: Change, answers) -> dict[str, Float[Array, "b"]]:
-        given = {"loss": answers, trivial: changed.guess}
+        given = {"loss": answers}
+        given |= {f"{name}_loss": guess for name, guess in changed.guesses.items()}
         return {
             name: losses.squared_error(each, changed.wanted, changed.counted)
             for name, each in given.items()
@@ -88,26 +88,33 @@ def restoring(
         changed, answers, _ = answer(variables, windows, keys, False)
         return report(terms(changed, answers), batch["weight"])
 
+    def best_guess(numbers: dict[str, float]) -> str:
+        return min(guesses, key=lambda name: numbers[f"{name}_loss"])
+
+    def explained(numbers: dict[str, float]) -> float:
+        return 1 - numbers["loss"] / numbers[f"{best_guess(numbers)}_loss"]
+
     def summarise(totals: Metrics) -> dict[str, float]:
         numbers = {name: float(mean.value) for name, mean in totals.items()}
         return {
-            "explained": 1 - numbers["loss"] / numbers[trivial],
+            "explained": explained(numbers),
             **numbers,
             "examples": float(np.asarray(totals["loss"].count)),
         }
 
     def show(numbers: dict[str, float]) -> str:
-        share = 1 - numbers["loss"] / numbers[trivial]
-        return f"explained {share:.1%} of the squared error of {guess[1]}"
+        share, words = explained(numbers), guesses[best_guess(numbers)]
+        return f"explained {share:.1%} of the squared error of {words}"
 
     def diagnose(numbers, probes=None) -> list[str]:
         del probes
         if numbers["explained"] > 0.02:
             return []
+        name = best_guess(numbers)
         return [
-            f"the answers are no better than {guess[1]}: squared error {numbers['loss']:.3g} "
-            f"beside {numbers[trivial]:.3g}; try more config.steps, a larger config.optim.rate, or "
-            "an easier game by config.proxy"
+            f"the answers are no better than {guesses[name]}: squared error {numbers['loss']:.3g} "
+            f"beside {numbers[f'{name}_loss']:.3g}; try more config.steps, a larger "
+            "config.optim.rate, or an easier game by config.proxy"
         ]
 
     def picture(variables, windows, key):

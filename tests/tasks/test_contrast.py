@@ -69,14 +69,14 @@ def test_loss_is_the_papers_written_out():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(8, 5))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    numbers = np.arange(8)
+    numbers = jnp.arange(8)
     partner = (numbers + 4) % 8
     logits = losses.pairing_logits(
         *2 * [jnp.asarray(vectors, jnp.float32)], numbers, partner, jnp.ones(8), 0.2
     )
     found = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
     scores = np.exp(vectors @ vectors.T / 0.2)
-    for i, other in enumerate(partner):
+    for i, other in enumerate(partner.tolist()):
         rest = scores[i].sum() - scores[i, i]
         np.testing.assert_allclose(found[i], -np.log(scores[i, other] / rest), rtol=1e-4)
 
