@@ -21,6 +21,7 @@ from rubik_jax.types import Task
 
 WINDOWED = {"reconstruct": reconstruct, "restore": restore, "contrast": contrast}
 TASKS = ("pretrain", *WINDOWED, "classify", "segment")
+SAID = 12  # classes that are named on the terminal
 SUPERVISED = ("classify", "segment")  # those that need answers, and may start from another run
 
 
@@ -117,7 +118,9 @@ def _classes(
     targets = {name: classes.index(of) for name, of in names.items()}
     counts = Counter(targets[name] for name in parts.train)
     if parts.train:
-        say("to train on: " + ", ".join(f"{counts[k]} of {c!r}" for k, c in enumerate(classes)))
+        said = [f"{counts[k]} of {name!r}" for k, name in enumerate(classes)]
+        more = [f"and {len(said) - SAID} more classes"] if len(said) > SAID else []
+        say(f"to train on: {', '.join([*said[:SAID], *more])}")
     shares = [counts[k] / max(1, len(parts.train)) for k in range(len(classes))]
     return classes, shares, targets
 

@@ -12,10 +12,10 @@ import jax
 from rubik_jax import workdir
 from rubik_jax.claims import claim
 from rubik_jax.errors import UserError
+from rubik_jax.keeping import DivergedError
 from rubik_jax.modes.planning import Cell
 from rubik_jax.modes.training import rehearsal, train
 from rubik_jax.report.progress import clock, say, silent
-from rubik_jax.train import DivergedError
 
 STATE = "state"  # the folder of claims, durations and failures, outside of the runs' own
 ESTIMATES, TOOK, FAILED = "estimates.json", "seconds.json", "failed.txt"
