@@ -121,7 +121,6 @@ def get_config(text: str | None = None) -> ConfigDict:
     c = begin("pretrain", arg.cohort, arg.net)
     cohort, counts = COHORTS[arg.cohort], _counts(arg.grid)
 
-    c.proxy = ConfigDict()
     c.proxy.counts = counts  # cubes along x, y, z
     c.proxy.cube = tuple(  # voxels along x, y, z
         (w - (n - 1) * g) // n for w, n, g in zip(cohort.window, counts, cohort.gap, strict=True)
