@@ -84,14 +84,25 @@ def tally(plan: Plan, config: ConfigDict, command: str) -> Tables:
 
 
 def _about(plan: Plan, finished: list[Cell]) -> str:
-    """The cohort's parts, the versions and the day, in a line."""
+    """The parts of the cohort, the budget, the day and the versions, in a line."""
+    tuned = next((cell for cell in finished if cell.target), None)
+    parts = _split(plan, tuned) if tuned else {}
+    sizes = [f"{len(parts[part])} {part} cases" for part in ("validation", "test") if part in parts]
+    trained = {cell.seed for cell in plan.cells if not cell.target}
+    budgets = dict.fromkeys(
+        f"{cell.config.steps} steps of {cell.config.batch_size} to {_doing(cell)}"
+        for cell in plan.cells
+    )
     made = ", ".join(f"{name} {version}" for name, version in versions().items())
-    day = datetime.date.today().isoformat()
-    tuned = [cell for cell in finished if cell.target]
-    if not tuned:
-        return f"{day}; {made}"
-    parts = _split(plan, tuned[0])
-    return f"{len(parts['test'])} test cases; {day}; {made}"
+    often = f"each strategy was pre-trained {len(trained)} times" if len(trained) > 1 else ""
+    said = [", ".join(sizes), ", ".join(budgets), often, datetime.date.today().isoformat(), made]
+    return "; ".join(filter(None, said))
+
+
+def _doing(cell: Cell) -> str:
+    if cell.strategy == "action" and not cell.target:
+        return "pre-train on videos"
+    return {"classify": "classify", "segment": "segment"}.get(cell.config.task, "pre-train")
 
 
 def _strategy(plan: Plan, config: ConfigDict, key: str) -> Strategy:

@@ -100,8 +100,10 @@ def draw_distances(games: Int[np.ndarray, "d"], guessed: Float[np.ndarray, "d"])
         )
         axes.set_xticks(places, ["0, right", *map(str, there[1:])])
         axes.set_xlabel("cubes that the answered order puts elsewhere")
-        axes.set_ylim(0, 1.2 * max(shares.max(), random.max()))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
+        highest = max(shares.max(), random.max())
+        ticks = MaxNLocator(4).tick_values(0, highest)
+        axes.set_yticks(ticks[ticks <= 1])
+        axes.set_ylim(0, 1.2 * highest)  # with room for the numbers
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         return svg(figure)
 

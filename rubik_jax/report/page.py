@@ -63,7 +63,7 @@ def write(
     measured = records.read(folder / "metrics.jsonl")
     drawn = (PICTURES[name](what, description) for name, what in (pictures or {}).items())
     text = markup.page(
-        title=folder.resolve().name,
+        title=str(folder),
         about=_about(description, measured, running),
         refresh=REFRESH if running else 0,
         sections=[
