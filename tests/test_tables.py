@@ -1,6 +1,7 @@
 """The paper's tables: a plan that is fair to all, worked off once, whoever is at it."""
 
 import json
+import math
 import shlex
 import threading
 import time
@@ -15,7 +16,11 @@ from rubik_jax.main import _shipped as shipped
 from rubik_jax.main import main
 from rubik_jax.modes import working
 from rubik_jax.modes.planning import STRATEGIES, make_plan
+from rubik_jax.modes.tabulating import find_missing
+from rubik_jax.modes.tallying import tally
 from rubik_jax.modes.working import Plan, work
+from rubik_jax.report import strategies
+from rubik_jax.report import tables as csv_of
 
 
 def plan_of(folder, text="", **knobs):
@@ -148,6 +153,63 @@ def test_what_is_missing_is_never_tried(tmp_path, ran):
         for cell in plan.cells
         if cell.target == "classify" or cell.strategy == "rubik"
     }
+
+
+def finish(plan: Plan, measure) -> None:
+    """Writes what a run of each cell would have left, its cases as `measure` has them."""
+    for cell in plan.runnable:
+        folder = plan.folder / cell.name
+        numbers = {"order_accuracy": 0.9, "order_chance": 0.01, "turn_accuracy": 0.5}
+        workdir.write(folder / workdir.RESULTS, {"test": numbers, "finished": True})
+        workdir.write(folder / workdir.SPLIT, {"train": ["c"] * 4, "validation": [], "test": []})
+        if cell.target:
+            rows = [{"case": case, **measure(cell, case)} for case in ("a", "b")]
+            csv_of.write(folder / csv_of.CASES, rows)
+
+
+def test_tables_say_what_the_runs_files_say(tmp_path):
+    config = tables.get_config()
+    plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), {})
+
+    def measure(cell, case):
+        if cell.target == "classify":
+            return {"class": "x", "answer": "x" if case == "a" else "y"}
+        return {"foreground_miou": 0.5 if case == "a" else math.nan}
+
+    finish(plan, measure)
+    made = tally(plan, config, "command")
+    assert not made.states and len(made.results) == 36
+    for result in made.results:
+        other = 0.0 if result.target == "classify" else math.nan
+        expected = {"a": 1.0 if result.target == "classify" else 0.5, "b": other}
+        assert result.cases == pytest.approx(expected, nan_ok=True)
+    rubik = next(proxy for proxy in made.proxies if proxy.strategy == "rubik")
+    assert [(a.name, a.chance, a.values) for a in rubik.answers] == [("order", 0.01, (0.9,))]
+    assert made.counts == {"8": 4}
+    page = strategies.markdown(made)
+    assert all(f"| {strategy.name}" in page for strategy in made.strategies)
+
+
+def test_what_is_missing_keeps_its_row(tmp_path):
+    config = tables.get_config("clips=ucf101,debug")
+    config.data.path, config.action.data.path = str(tmp_path / "scans"), str(tmp_path / "videos")
+    missing = find_missing(config)
+    assert missing.keys() == {"action"} and str(tmp_path / "videos") in missing["action"]
+    config.data.labels = str(tmp_path / "none.csv")
+    (tmp_path / "none.csv").write_text("case,class\nphantom_000,\n")
+    plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), find_missing(config))
+    assert plan.missing.keys() == {"action", "classify"}
+    made = tally(plan, config, "command")
+    page = strategies.markdown(made)
+    assert "UCF101" in page and str(tmp_path / "videos") in page
+    assert "the cohort has no classes: expected them in config.data.labels" in page
+
+
+def test_generated_clips_are_called_so(tmp_path):
+    config = tables.get_config("clips=generated")
+    plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), {})
+    row = next(s for s in tally(plan, config, "command").strategies if s.key == "action")
+    assert row.name == "action clips (generated)" and "UCF101 is absent" in row.note
 
 
 def test_command_writes_the_tables(tmp_path, capsys):

@@ -37,7 +37,7 @@ def tabulate(
     """
     parallel.keep_compiled(folder / "compiled")
     cells = make_plan(folder, config, shipped)
-    plan = Plan(folder, cells, _missing(config))
+    plan = Plan(folder, cells, find_missing(config))
     if not plan.runnable:
         raise UserError(f"nothing of the plan can be run: {next(iter(plan.missing.values()))}")
     costs = estimate(plan)
@@ -60,7 +60,7 @@ def _write(plan: Plan, config: ConfigDict, command: str) -> None:
     strategies.write(plan.folder, tally(plan, config, command))
 
 
-def _missing(config: ConfigDict) -> dict[str, str]:
+def find_missing(config: ConfigDict) -> dict[str, str]:
     """The strategies whose data, and the targets whose answers, aren't there -> what is missing.
 
     Raises:
