@@ -43,7 +43,8 @@ COHORTS = {
 }
 
 
-KINDS = (pretrain, reconstruct, restore, contrast, classify, segment)  # of runs on the cohort
+# Of runs on the cohort; what they share begins as the first has it, which knows every cohort.
+KINDS = (pretrain, reconstruct, restore, contrast, classify, segment)
 
 
 def get_config(text: str | None = None) -> ConfigDict:
@@ -78,10 +79,12 @@ def get_config(text: str | None = None) -> ConfigDict:
     # One override settles for all what they have in common: the cohort, the encoder, the budget.
     c.pretrain.data.masks = c.segment.data.masks
     # Folders may be of subjects as well as of classes: which they are is to be said.
-    c.pretrain.data.labels = "" if arg.cohort == "folder" else c.classify.data.labels
+    told = arg.cohort != "folder" and "classify" in cohort.targets
+    c.pretrain.data.labels = c.classify.data.labels if told else ""
     c.data, c.encoder = ConfigDict(), ConfigDict()
-    _share(c.data, [c[kind].data for kind in c.arguments if kind != "action"])
-    _share(c.encoder, [c[kind].model.encoder for kind in c.arguments])
+    on_cohort = [c[module.__name__.rpartition(".")[2]] for module in KINDS]
+    _share(c.data, [run.data for run in on_cohort])
+    _share(c.encoder, [run.model.encoder for run in (*on_cohort, c.action)])
     for kind in ("reconstruct", "restore", "contrast"):
         c[kind].steps = c.pretrain.get_ref("steps")
         c[kind].batch_size = c.pretrain.get_ref("batch_size")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from configs import tables
+from configs import pretrain, tables
 from rubik_jax import main as command
 from rubik_jax import workdir
 from rubik_jax.errors import UserError
@@ -53,6 +53,16 @@ def test_pretrainings_have_one_budget(tmp_path):
     budgets = {(c.config.steps, c.config.batch_size, c.config.data.to_json()) for c in mine}
     assert len(budgets) == 1
     assert len({json.dumps(c.config.model.encoder.to_dict()) for c in cells}) == 1
+
+
+@pytest.mark.parametrize("cohort", tables.COHORTS)
+def test_runs_share_the_cohort_that_was_named(cohort):
+    config, own = tables.get_config(f"cohort={cohort}"), pretrain.get_config(f"cohort={cohort}")
+    kinds = ("pretrain", "reconstruct", "restore", "contrast", "classify", "segment")
+    for data in (config.data, *(config[kind].data for kind in kinds)):
+        for knob in ("source", "path", "intensity"):
+            assert data[knob] == own.data[knob]
+    assert config.data.labels == {"haemorrhage": "causes.csv"}.get(cohort, "")
 
 
 def test_needs_come_first_and_names_are_unique(tmp_path):
