@@ -23,5 +23,3 @@ for job in $(seq 2 "${JOBS:-2}"); do
 done
 work "$@"
 wait
-trap - EXIT
-work "$@" # each writes the tables with what it knows: the last one knows all

@@ -220,6 +220,14 @@ def test_generated_clips_are_called_so(tmp_path):
     plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), {})
     row = next(s for s in tally(plan, config, "command").strategies if s.key == "action")
     assert row.name == "action clips (generated)" and "UCF101 is absent" in row.note
+def test_an_estimate_is_of_the_knobs_it_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(working, "rehearsal", lambda config: asked.append(config.steps) or 1.0)
+    knobs = {"strategies": ("scratch",), "targets": ("unet",)}
+    for steps in (100, 100, 200):
+        plan = Plan(tmp_path, plan_of(tmp_path, **knobs, **{"segment.steps": steps}), {})
+        assert working.estimate(plan)["unet"] == pytest.approx(steps, rel=0.01)
+    assert asked == [100, 200]
 
 
 def test_command_writes_the_tables(tmp_path, capsys):
@@ -242,9 +250,13 @@ def test_command_writes_the_tables(tmp_path, capsys):
     assert len(results) == 3
     before = [file.stat().st_mtime_ns for file in results]
     capsys.readouterr()
-    # More rows leave what there is as it is.
-    assert main([*words, "--dry_run", "--config.pretrainings=1"]) == 0
+    assert main([*words, "--dry_run"]) == 0
     assert "1 done" in capsys.readouterr().out
+    assert main(words) == 0
+    assert [file.stat().st_mtime_ns for file in results] == before
+    # What was run with other knobs is nothing that this plan's tables could show.
+    assert main([*words, "--config.segment.loss.dice=2.0"]) == 2
+    assert "holds a run with config.loss.dice=1.0, not 2.0" in capsys.readouterr().err
     assert [file.stat().st_mtime_ns for file in results] == before
 
 

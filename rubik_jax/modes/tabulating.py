@@ -1,5 +1,6 @@
 """The paper's tables on a cohort: says the plan, works it off, writes what the runs came to."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -33,10 +34,13 @@ def tabulate(
         How many cells failed.
 
     Raises:
-        UserError: a plan that can't be, or a cohort that can't be read.
+        UserError: a plan that can't be, a run there that has another config than the plan's, or a
+            cohort that can't be read.
     """
     parallel.keep_compiled(folder / "compiled")
     cells = make_plan(folder, config, shipped)
+    for cell in cells:  # also one that is finished, which nobody would look at again
+        workdir.check(folder / cell.name, json.loads(cell.config.to_json()))
     plan = Plan(folder, cells, find_missing(config))
     if not plan.runnable:
         raise UserError(f"nothing of the plan can be run: {next(iter(plan.missing.values()))}")
@@ -49,6 +53,7 @@ def tabulate(
     write = partial(_write, plan, config, command)
     write()
     work(plan, costs, write)
+    write()  # others' last runs may have ended since
     failed = [cell for cell in plan.runnable if plan.failure(cell)]
     for cell in failed:
         say(f"warning: {cell.name} failed: {plan.failure(cell).splitlines()[0]}")

@@ -1,5 +1,6 @@
 """Works off the cells of a plan, one by one, beside any other processes that do the same."""
 
+import hashlib
 import statistics
 import time
 import traceback
@@ -76,24 +77,31 @@ def estimate(plan: Plan) -> dict[str, float]:
     Raises:
         UserError: a run that can't be begun, which is better known before the first one is.
     """
-    file = plan.folder / STATE / ESTIMATES
-    known: dict[str, float] = workdir.read(file) if file.exists() else {}
-    kinds = {cell.kind: cell for cell in plan.runnable}
-    unknown = [kind for kind in kinds if kind not in known]
-    if unknown:
-        say(f"estimating by a few steps of each kind of run: {', '.join(unknown)}")
-    for kind in unknown:
-        begun = time.monotonic()
-        with silent():
-            seconds = rehearsal(kinds[kind].config)
-        known[kind] = time.monotonic() - begun + seconds * kinds[kind].config.steps
-        workdir.write(file, known)
     took: dict[str, list[float]] = {}
     for cell in plan.runnable:
         lasted = plan.folder / STATE / cell.name / TOOK
         if lasted.exists():
             took.setdefault(cell.kind, []).append(workdir.read(lasted)["seconds"])
-    return known | {kind: statistics.median(each) for kind, each in took.items()}
+    file = plan.folder / STATE / ESTIMATES
+    known: dict[str, float] = workdir.read(file) if file.exists() else {}
+    firsts = {c.kind: c for c in reversed(plan.runnable) if c.kind not in took}
+    unknown = [cell for cell in firsts.values() if _told_apart(cell) not in known]
+    if unknown:
+        kinds = ", ".join(cell.kind for cell in unknown)
+        say(f"estimating by a few steps of each kind of run: {kinds}")
+    for cell in unknown:
+        begun = time.monotonic()
+        with silent():
+            seconds = rehearsal(cell.config)
+        known[_told_apart(cell)] = time.monotonic() - begun + seconds * cell.config.steps
+        workdir.write(file, known)
+    rehearsed = {kind: known[_told_apart(cell)] for kind, cell in firsts.items()}
+    return rehearsed | {kind: statistics.median(each) for kind, each in took.items()}
+
+
+def _told_apart(cell: Cell) -> str:
+    """A name of a cell's kind that changes with any of its knobs."""
+    return f"{cell.kind} {hashlib.sha256(cell.config.to_json().encode()).hexdigest()[:12]}"
 
 
 def left(plan: Plan, costs: Mapping[str, float]) -> float:
