@@ -1,5 +1,6 @@
 """The table of what a run is worth, at the top of its page."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -89,7 +90,8 @@ def _restored(results: Mapping[str, Numbers], description: dict[str, Any]) -> st
     }
     guesses = {name: said for name, said in known.items() if f"{name}_loss" in numbers}
     losses = [numbers[key] for key in ("loss", *(f"{name}_loss" for name in guesses))]
-    shares = [1 - loss / min(losses[1:]) for loss in losses]
+    least = min(losses[1:])
+    shares = [1 - loss / least if least else math.nan for loss in losses]
     rows = {
         "explained share": [markup.number(share, "{:.1%}") for share in shares],
         "mean squared error": [markup.number(loss, "{:.4f}") for loss in losses],

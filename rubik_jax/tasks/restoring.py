@@ -92,7 +92,8 @@ def restoring(
         return min(guesses, key=lambda name: numbers[f"{name}_loss"])
 
     def explained(numbers: dict[str, float]) -> float:
-        return 1 - numbers["loss"] / numbers[f"{best_guess(numbers)}_loss"]
+        guessed = numbers[f"{best_guess(numbers)}_loss"]
+        return 1 - numbers["loss"] / guessed if guessed else 0.0  # of windows that are constant
 
     def summarise(totals: Metrics) -> dict[str, float]:
         numbers = {name: float(mean.value) for name, mean in totals.items()}

@@ -65,6 +65,14 @@ def test_the_mean_of_what_is_visible_is_the_guess():
     )
 
 
+def test_of_constant_windows_nothing_is_explained():
+    task, given = make(reconstruct), batch()
+    empty = given | {"window": jnp.zeros_like(given["window"])}
+    numbers = task.summarise(task.evaluate(variables(task), empty, keys(3)))
+    assert numbers["mean_loss"] == 0 and numbers["explained"] == 0
+    assert task.diagnose(numbers) and "0.0%" in task.show(numbers)
+
+
 @both
 def test_the_loss_is_the_error_of_the_voxels_that_count(game):
     task, given = make(game), batch()
