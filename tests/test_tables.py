@@ -88,6 +88,7 @@ def test_commands_give_the_cells_own_configs(tmp_path, cohort):
     ("knob", "value"),
     [
         ("strategies", ("scratch", "luck")),
+        ("strategies", ("ordering", "rubik")),
         ("targets", ()),
         ("labelled", ("8", "8")),
         ("pretrainings", 4),

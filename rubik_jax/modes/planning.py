@@ -186,6 +186,11 @@ def _check(config: ConfigDict) -> None:
             raise UserError(
                 f"config.{knob} is {given}; expected some of {', '.join(known)}, each once"
             )
+    if SCRATCH not in config.strategies:
+        raise UserError(
+            f"config.strategies is {tuple(config.strategies)}; expected {SCRATCH} among them, "
+            "which the others are compared with"
+        )
     for knob in ("labelled", "seeds"):
         given = tuple(config[knob])
         if not given or len({*given}) < len(given):
