@@ -221,6 +221,8 @@ def test_generated_clips_are_called_so(tmp_path):
     plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), {})
     row = next(s for s in tally(plan, config, "command").strategies if s.key == "action")
     assert row.name == "action clips (generated)" and "UCF101 is absent" in row.note
+
+
 def test_an_estimate_is_of_the_knobs_it_is_asked_for(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(working, "rehearsal", lambda config: asked.append(config.steps) or 1.0)
