@@ -1,7 +1,7 @@
 """Pre-training by contrast of augmented views (SimCLR), to compare Rubik's cube recovery with.
 
 python -m rubik_jax.main --config=configs/contrast.py --workdir=runs/phantom_contrast
-python -m rubik_jax.main --config=configs/segment.py --workdir=runs/phantom_segment \\
+python -m rubik_jax.main --config=configs/segment.py --workdir=runs/phantom_segment \
     --config.init_from=runs/phantom_contrast
 
 Arguments: cohort=phantom|hippocampus|haemorrhage|brats|adrenal|folder, net=vgg|resnet, and debug

@@ -1,7 +1,7 @@
 """Pre-training by masked-volume reconstruction, to compare Rubik's cube recovery with.
 
 python -m rubik_jax.main --config=configs/reconstruct.py --workdir=runs/phantom_reconstruct
-python -m rubik_jax.main --config=configs/segment.py --workdir=runs/phantom_segment \\
+python -m rubik_jax.main --config=configs/segment.py --workdir=runs/phantom_segment \
     --config.init_from=runs/phantom_reconstruct
 
 Arguments: cohort=phantom|hippocampus|haemorrhage|brats|adrenal|folder, net=vgg|resnet, and debug

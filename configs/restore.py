@@ -1,7 +1,7 @@
 """Pre-training by restoring distorted volumes (Models Genesis), to compare with.
 
 python -m rubik_jax.main --config=configs/restore.py --workdir=runs/phantom_restore
-python -m rubik_jax.main --config=configs/segment.py --workdir=runs/phantom_segment \\
+python -m rubik_jax.main --config=configs/segment.py --workdir=runs/phantom_segment \
     --config.init_from=runs/phantom_restore
 
 Arguments: cohort=phantom|hippocampus|haemorrhage|brats|adrenal|folder, net=vgg|resnet, and debug
