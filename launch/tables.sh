@@ -21,5 +21,6 @@ trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 for job in $(seq 2 "${JOBS:-2}"); do
   work "$@" >"runs/tables/worker$job.txt" 2>&1 &
 done
-work "$@"
+work "$@" || status=$? # a run that failed is no reason to stop the others
 wait
+exit "${status:-0}"
