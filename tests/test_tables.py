@@ -11,6 +11,7 @@ import pytest
 from configs import pretrain, tables
 from rubik_jax import main as command
 from rubik_jax import workdir
+from rubik_jax.claims import claim
 from rubik_jax.errors import UserError
 from rubik_jax.main import _shipped as shipped
 from rubik_jax.main import main
@@ -140,6 +141,20 @@ def test_workers_share_the_cells(tmp_path, ran):
     for worker in workers:
         worker.join()
     assert sorted(ran) == sorted(tmp_path / cell.name for cell in plan.cells)
+
+
+def test_who_is_waited_for_is_said_once(tmp_path, ran, capsys):
+    plan = Plan(tmp_path, plan_of(tmp_path, strategies=("scratch",)), {})
+    with claim(tmp_path / working.STATE / plan.cells[-1].name):
+        worker = threading.Thread(target=work_off, args=(plan,))
+        worker.start()
+        while len(ran) < len(plan.cells) - 1:
+            time.sleep(0.01)
+        time.sleep(0.2)
+    worker.join()
+    said = capsys.readouterr().out
+    assert said.count(f"waiting for the runs that others are at: {plan.cells[-1].name} (host") == 1
+    assert all(map(plan.finished, plan.cells))
 
 
 def test_a_failure_leaves_what_needs_it_until_the_next_call(tmp_path, ran):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 
 from rubik_jax import workdir
-from rubik_jax.claims import claim
+from rubik_jax.claims import claim, holder
 from rubik_jax.errors import UserError
 from rubik_jax.keeping import DivergedError
 from rubik_jax.modes.planning import Cell
@@ -63,12 +63,20 @@ def work(plan: Plan, costs: Mapping[str, float], after: Callable[[], None]) -> N
     """
     for cell in plan.runnable:
         (plan.folder / STATE / cell.name / FAILED).unlink(missing_ok=True)
+    said = ""
     while True:
         open_cells = [c for c in plan.runnable if not plan.finished(c) and not _hopeless(plan, c)]
         if not open_cells:
             return
-        if not any(_take(plan, cell, open_cells, costs, after) for cell in open_cells):
-            time.sleep(WAIT)  # others are at all that is left, or at what it needs
+        if any(_take(plan, cell, open_cells, costs, after) for cell in open_cells):
+            continue
+        # Others are at all that is left, or at what it needs.
+        holders = {c.name: holder(plan.folder / STATE / c.name) for c in open_cells}
+        waiting = ", ".join(f"{name} ({who})" for name, who in holders.items() if who)
+        if waiting not in ("", said):
+            say(f"waiting for the runs that others are at: {waiting}")
+            said = waiting
+        time.sleep(WAIT)
 
 
 def estimate(plan: Plan) -> dict[str, float]:
