@@ -86,7 +86,7 @@ def _restored(results: Mapping[str, Numbers], description: dict[str, Any]) -> st
     numbers = results[part]
     known = {
         "input": "what was given, handed on",
-        "mean": "the mean of the voxels that can be seen",
+        "mean": "the mean of the voxels that are asked for",
     }
     guesses = {name: said for name, said in known.items() if f"{name}_loss" in numbers}
     losses = [numbers[key] for key in ("loss", *(f"{name}_loss" for name in guesses))]

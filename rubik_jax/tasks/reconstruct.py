@@ -21,9 +21,9 @@ def reconstruct(
 ) -> Task:
     """Builds the task, a masked autoencoder (He et al., 2022) with a convolutional network.
 
-    The loss is the squared error of the blanked voxels alone. It stands beside that of the mean of
-    the visible ones, which knows nothing of anatomy; the number that counts is the share of it
-    that the network explains.
+    The loss is the squared error of the blanked voxels alone. It stands beside that of their mean,
+    which knows nothing of anatomy: the mean of the whole window is 0, and so the visible ones tell
+    it. The number that counts is the share of it that the network explains.
 
     Args:
         channels: modalities of a volume.
@@ -46,7 +46,7 @@ def reconstruct(
 
     return restoring(
         change=change,
-        guesses={"mean": "the mean of the visible voxels"},
+        guesses={"mean": "the mean of the blanked voxels"},
         channels=channels,
         window=window,
         model=model,
@@ -60,5 +60,5 @@ def blank(wanted: Float[Array, "x y z c"], blanked: Array) -> Change:
     The scaling comes first, as fine-tuning has it, and so has looked at the whole window.
     """
     given = jnp.where(blanked[..., None], 0.0, wanted)
-    seen = jnp.sum(given, axis=(0, 1, 2), keepdims=True) / jnp.sum(~blanked)
-    return Change(given, wanted, blanked, {"mean": jnp.broadcast_to(seen, wanted.shape)})
+    mean = -jnp.sum(given, axis=(0, 1, 2), keepdims=True) / jnp.sum(blanked)
+    return Change(given, wanted, blanked, {"mean": jnp.broadcast_to(mean, wanted.shape)})

@@ -106,7 +106,7 @@ def test_what_is_given_back_stands_beside_what_guessing_would_leave(describe):
         "explained share": ["75.0%", "0.0%"],
         "mean squared error": ["0.0200", "0.0800"],
     }
-    assert "the mean of the voxels that can be seen" in html and "8 windows" in html
+    assert "the mean of the voxels that are asked for" in html and "8 windows" in html
     html = scores.section({"test": numbers | {"input_loss": 0.16}}, describe("restore"))
     assert table(html)["explained share"] == ["75.0%", "-100.0%", "0.0%"]
     assert table(html)[""] == ["test", "input", "mean"]
