@@ -15,7 +15,7 @@ from rubik_jax.claims import claim
 from rubik_jax.errors import UserError
 from rubik_jax.main import _shipped as shipped
 from rubik_jax.main import main
-from rubik_jax.modes import working
+from rubik_jax.modes import tallying, working
 from rubik_jax.modes.planning import STRATEGIES, make_plan
 from rubik_jax.modes.tabulating import find_missing
 from rubik_jax.modes.tallying import tally
@@ -164,6 +164,11 @@ def test_a_failure_leaves_what_needs_it_until_the_next_call(tmp_path, ran):
     left = [cell for cell in plan.cells if not plan.finished(cell)]
     assert {cell.strategy for cell in left} == {"rubik"}
     assert [plan.failure(cell) for cell in left] == ["it fails"] + [""] * (len(left) - 1)
+    states = dict(tallying._states(plan))
+    assert states == dict.fromkeys(
+        [("rubik", target, "8") for target in ("classify", "unet", "duc")],
+        "pretrain/rubik/seed0 failed: it fails",
+    )
     (tmp_path / "pretrain/rubik/seed0/fails").rmdir()
     work_off(plan)
     assert all(map(plan.finished, plan.cells))
@@ -279,6 +284,10 @@ def test_command_writes_the_tables(tmp_path, capsys):
 
 
 def test_a_plan_is_no_run(tmp_path, capsys):
+    (tmp_path / "begun/checkpoints/2").mkdir(parents=True)
+    begun = f"--workdir={tmp_path / 'begun'}"
+    assert main(["main", "--mode=tables", "--config=configs/tables.py", begun]) == 2
+    assert "is a run; expected a folder of the plan's own" in capsys.readouterr().err
     assert main(["main", "--config=configs/tables.py", f"--workdir={tmp_path / 'run'}"]) == 2
     assert "config.task is 'tables'; expected one of" in capsys.readouterr().err
     plan = f"--workdir={tmp_path / 'plan'}"

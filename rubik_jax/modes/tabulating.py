@@ -34,9 +34,11 @@ def tabulate(
         How many cells failed.
 
     Raises:
-        UserError: a plan that can't be, a run there that has another config than the plan's, or a
-            cohort that can't be read.
+        UserError: a folder that is a run, a plan that can't be, a run below it that has another
+            config than the plan's, or a cohort that can't be read.
     """
+    if workdir.begun(folder):
+        raise UserError(f"--workdir={folder} is a run; expected a folder of the plan's own")
     parallel.keep_compiled(folder / "compiled")
     cells = make_plan(folder, config, shipped)
     for cell in cells:  # also one that is finished, which nobody would look at again

@@ -159,7 +159,8 @@ def _state(plan: Plan, cells: list[Cell]) -> str:
     for key in (cells[0].strategy, cells[0].target):
         if key in plan.missing:
             return plan.missing[key]
-    for cell in cells:
+    names = {cell.name for cell in cells}.union(*(cell.needs for cell in cells))
+    for cell in (cell for cell in plan.cells if cell.name in names):
         if plan.failure(cell):
             return f"{cell.name} failed: {plan.failure(cell).splitlines()[0]}"
     done = sum(map(plan.finished, cells))
