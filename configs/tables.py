@@ -86,11 +86,20 @@ def get_config(text: str | None = None) -> ConfigDict:
     _share(c.data, [run.data for run in on_cohort])
     _share(c.encoder, [run.model.encoder for run in (*on_cohort, c.action)])
     for kind in ("reconstruct", "restore", "contrast"):
-        c[kind].steps = c.pretrain.get_ref("steps")
-        c[kind].batch_size = c.pretrain.get_ref("batch_size")
+        for knob in ("steps", "batch_size", "accumulate", "optim", "augment", "every"):
+            _follow(c[kind], c.pretrain, knob)
     for name in ("store", "workers"):
         c.action.data[name] = c.data.get_ref(name)
     return c
+
+
+def _follow(run: ConfigDict, other: ConfigDict, knob: str) -> None:
+    """Makes a knob, or all below it, what it is in another run."""
+    if isinstance(run[knob], ConfigDict):
+        for below in run[knob]:
+            _follow(run[knob], other[knob], below)
+    else:
+        run[knob] = other.get_ref(knob)
 
 
 def _share(one: ConfigDict, runs: list[ConfigDict]) -> None:

@@ -48,12 +48,16 @@ def test_strategies_differ_in_their_first_weights_alone(tmp_path, cohort):
         assert differing(cell, twin) == {"init_from"}
 
 
-def test_pretrainings_have_one_budget(tmp_path):
-    cells = [c for c in plan_of(tmp_path, **EVERYTHING) if not c.target]
-    mine = [c for c in cells if c.config.task != "classify"]
-    budgets = {(c.config.steps, c.config.batch_size, c.config.data.to_json()) for c in mine}
-    assert len(budgets) == 1
-    assert len({json.dumps(c.config.model.encoder.to_dict()) for c in cells}) == 1
+@pytest.mark.parametrize("knob", ["steps", "optim.rate", "augment.noise", "every.log"])
+def test_pretrainings_on_the_cohort_have_one_budget(tmp_path, knob):
+    value = {"steps": 77, "every.log": 7}.get(knob, 0.0625)
+    cells = plan_of(tmp_path, **EVERYTHING, **{f"pretrain.{knob}": value})
+    on_cohort = [c.config for c in cells if not c.target and c.strategy != "action"]
+    assert {workdir.flat(c.to_dict())[knob] for c in on_cohort} == {value}
+    shared = ("batch_size", "optim", "augment", "every", "data")
+    assert len({json.dumps([c.to_dict()[part] for part in shared]) for c in on_cohort}) == 1
+    encoders = {json.dumps(c.config.model.encoder.to_dict()) for c in cells}
+    assert len(encoders) == 1
 
 
 @pytest.mark.parametrize("cohort", tables.COHORTS)
@@ -190,7 +194,9 @@ def finish(plan: Plan, measure) -> None:
     """Writes what a run of each cell would have left, its cases as `measure` has them."""
     for cell in plan.runnable:
         folder = plan.folder / cell.name
+        # Half turns are told by the paper's two labels each, and not by the turn.
         numbers = {"order_accuracy": 0.9, "order_chance": 0.01, "turn_accuracy": 0.5}
+        numbers |= {"orientation_accuracy": 0.7, "orientation_chance": 0.5}
         workdir.write(folder / workdir.RESULTS, {"test": numbers, "finished": True})
         workdir.write(folder / workdir.SPLIT, {"train": ["c"] * 4, "validation": [], "test": []})
         if cell.target:
@@ -215,7 +221,10 @@ def test_tables_say_what_the_runs_files_say(tmp_path):
         expected = {"a": 1.0 if result.target == "classify" else 0.5, "b": other}
         assert result.cases == pytest.approx(expected, nan_ok=True)
     rubik = next(proxy for proxy in made.proxies if proxy.strategy == "rubik")
-    assert [(a.name, a.chance, a.values) for a in rubik.answers] == [("order", 0.01, (0.9,))]
+    assert [(a.name, a.chance, a.values) for a in rubik.answers] == [
+        ("order", 0.01, (0.9,)),
+        ("orientation", 0.5, (0.7,)),
+    ]
     assert made.counts == {"8": 4}
     page = strategies.markdown(made)
     assert all(f"| {strategy.name}" in page for strategy in made.strategies)
@@ -253,6 +262,18 @@ def test_an_estimate_is_of_the_knobs_it_is_asked_for(tmp_path, monkeypatch):
     assert asked == [100, 200]
 
 
+@pytest.mark.parametrize(
+    ("labelled", "said"), [("ten", "expected 'all', a number"), ("99", "expected 1 to 5")]
+)
+def test_labels_that_there_are_not_are_refused_at_once(tmp_path, capsys, labelled, said):
+    places = {"path": "scans", "store": "store"}
+    paths = [f"--config.data.{knob}={tmp_path / name}" for knob, name in places.items()]
+    words = ["main", "--mode=tables", "--config=configs/tables.py:debug", *paths]
+    plan = [f"--workdir={tmp_path / 'plan'}", f"--config.labelled=('3','{labelled}')"]
+    assert main([*words, *plan]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_command_writes_the_tables(tmp_path, capsys):
     words = [
         "main",
@@ -271,6 +292,11 @@ def test_command_writes_the_tables(tmp_path, capsys):
     assert "Rubik's cube recovery" in page and "from scratch" in page
     results = sorted((tmp_path / "plan").glob("**/results.json"))
     assert len(results) == 3
+    parts = workdir.read(tmp_path / "plan" / workdir.SPLIT)
+    for folder in (file.parent for file in results):
+        own = workdir.read(folder / workdir.SPLIT)
+        assert own["test"] and {*own["test"]} <= {*parts["test"]}
+        assert {*own["train"]} <= {*parts["train"]}
     before = [file.stat().st_mtime_ns for file in results]
     capsys.readouterr()
     assert main([*words, "--dry_run"]) == 0

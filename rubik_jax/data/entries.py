@@ -244,7 +244,9 @@ def _key(case: Case, how: Preprocessing, compress: bool) -> str:
     files = [None if path is None else identities(path) for path in case.images]
     label = None if case.label is None else identities(case.label)
     case = case._replace(images=files, label=label, target=None, part=None)  # which are not kept
-    said = [FORMAT, *case, preprocess.to_json(how), compress]
+    # Of volumes nothing is said that there was no need to say before there were videos.
+    fields = [value for name, value in case._asdict().items() if name != "clip" or value]
+    said = [FORMAT, *fields, preprocess.to_json(how), compress]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
 

@@ -63,7 +63,7 @@ def make_split(
                 f"config.data.split.file is {file} and config.data.split.folds is {folds}: "
                 "expected one of them"
             )
-        given = split_file.read(file, fold, {*names, *absent})
+        given = split_file.read(file, fold, {*names}, absent)
         there = {part: [n for n in found if n not in absent] for part, found in given.items()}
         return _completed(there, validation, seed, group)
     if folds:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Collection, Set
 from pathlib import Path
 
 from rubik_jax.data import table
@@ -13,7 +13,9 @@ PARTS = ("train", "validation", "test")
 _KNOB = "config.data.split.file"
 
 
-def read(file: str | Path, fold: int, names: Set[str]) -> dict[str, list[str]]:
+def read(
+    file: str | Path, fold: int, names: Set[str], absent: Collection[str] = ()
+) -> dict[str, list[str]]:
     """The cases of each part that the file speaks of.
 
     Args:
@@ -22,6 +24,7 @@ def read(file: str | Path, fold: int, names: Set[str]) -> dict[str, list[str]]:
             `val`, whose `val` are our test cases, since nothing may be chosen on them.
         fold: which of nnU-Net's folds.
         names: of all cases of the cohort; the file may give them as names of files.
+        absent: further cases, which the file may list or not.
 
     Returns:
         Part → names, "validation" only where the file has such a part.
@@ -35,7 +38,7 @@ def read(file: str | Path, fold: int, names: Set[str]) -> dict[str, list[str]]:
     count = Counter(name for part in parts.values() for name in part)
     for problem, found in (
         ("lists twice", [name for name, times in count.items() if times > 1]),
-        ("lists, but the cohort lacks,", [name for name in count if name not in names]),
+        ("lists, but the cohort lacks,", [name for name in count if name not in {*names, *absent}]),
         ("has no part for", sorted(set(names) - count.keys())),
     ):
         if found:

@@ -110,10 +110,8 @@ def make_plan(folder: Path, config: ConfigDict, shipped: Shipped) -> list[Cell]:
         for key in trained
         for seed in config.seeds[: config.pretrainings]
     ]
-    # The split is drawn by the first pre-training on the cohort, and all others take it over.
-    split = next((cell.name for cell in first if cell.config.task != "classify"), "")
     cells = first + [
-        _fine_tuning(folder, config, shipped, (key, target, labelled, place), split)
+        _fine_tuning(folder, config, shipped, key, target, labelled, place)
         for place in range(len(config.seeds))
         for labelled in config.labelled
         for target in config.targets
@@ -131,7 +129,8 @@ def _pretraining(folder: Path, config: ConfigDict, shipped: Shipped, key: str, s
     if strategy.game:
         arguments += f",proxy={strategy.game}"
         game = {f"proxy.{knob}": value for knob, value in config.games[strategy.game].items()}
-    whole = _config(config[strategy.run], game | {"seed": seed})
+    split = {} if strategy.run == "action" else {"data.split.file": str(folder / workdir.SPLIT)}
+    whole = _config(config[strategy.run], game | split | {"data.split.folds": 0, "seed": seed})
     command = _command(folder / name, whole, strategy.run, arguments, shipped)
     return Cell(name, key, "", "", seed, whole, command, ())
 
@@ -140,10 +139,11 @@ def _fine_tuning(
     folder: Path,
     config: ConfigDict,
     shipped: Shipped,
-    which: tuple[str, str, str, int],
-    split: str,
+    key: str,
+    target: str,
+    labelled: str,
+    place: int,
 ) -> Cell:
-    key, target, labelled, place = which
     seed = config.seeds[place]
     name = f"{target}/{key}/{labelled}/seed{seed}"
     before = ""
@@ -154,12 +154,12 @@ def _fine_tuning(
         config[run],
         knobs
         | {"seed": seed, "data.labelled": labelled}
-        | ({"init_from": str(folder / before)} if before else {})
-        | ({"data.split.run": str(folder / split)} if split else {}),
+        # The plan has a split as a run has, which all cells take over, whoever is first.
+        | {"data.split.run": str(folder), "data.split.folds": 0, "data.split.file": ""}
+        | ({"init_from": str(folder / before)} if before else {}),
     )
     command = _command(folder / name, whole, run, config.arguments[run], shipped)
-    needs = tuple(dict.fromkeys(filter(None, (before, split))))
-    return Cell(name, key, target, labelled, seed, whole, command, needs)
+    return Cell(name, key, target, labelled, seed, whole, command, (before,) if before else ())
 
 
 def _config(config: ConfigDict, knobs: dict[str, Any]) -> ConfigDict:

@@ -80,7 +80,9 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
 
 
 def skipped_by(run_dir: Path) -> dict[str, str]:
-    """Case → why it can't be used, of those that a run has left out."""
+    """Case → why it can't be used, of those that a run has left out; a plan of runs leaves none."""
+    if not workdir.begun(run_dir):
+        return {}
     return checkpoints.describe(checkpoints.find(run_dir)).get("skipped", {})
 
 

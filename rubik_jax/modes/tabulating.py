@@ -9,13 +9,21 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from rubik_jax import parallel, workdir
+from rubik_jax.data.split import limit, make_split
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
 from rubik_jax.modes.planning import STRATEGIES, TARGETS, Shipped, make_plan
+from rubik_jax.modes.splitting import split_of
 from rubik_jax.modes.tallying import tally
 from rubik_jax.modes.working import Plan, estimate, left, work
 from rubik_jax.report import strategies
 from rubik_jax.report.progress import clock, say
+
+# What a run is trained on besides volumes -> where a case has it, and what it's called.
+ANSWERS = {
+    "classify": ("target", "classes: expected them in config.data.labels"),
+    "segment": ("label", "masks: expected them in config.data.masks"),
+}
 
 
 def tabulate(
@@ -46,6 +54,7 @@ def tabulate(
     plan = Plan(folder, cells, find_missing(config))
     if not plan.runnable:
         raise UserError(f"nothing of the plan can be run: {next(iter(plan.missing.values()))}")
+    _divide(plan, config)
     costs = estimate(plan)
     _say_plan(plan, costs)
     if dry_run:
@@ -61,6 +70,25 @@ def tabulate(
         say(f"warning: {cell.name} failed: {plan.failure(cell).splitlines()[0]}")
     say(f"tables      {folder / strategies.HTML}, {folder / strategies.MARKDOWN}")
     return len(failed)
+
+
+def _divide(plan: Plan, config: ConfigDict) -> None:
+    """Draws the split that all cells on the cohort take over, or keeps the one that there is.
+
+    Raises:
+        UserError: no split comes of it, or it leaves fewer cases to train on than are asked for.
+    """
+    listing, file = cohort.list_cases(config.pretrain), plan.folder / workdir.SPLIT
+    if not file.exists():
+        options = config.data.split.to_dict() | {"absent": listing.skipped.keys()}
+        workdir.write(file, make_split(listing.cases, **options)._asdict())
+    parts = split_of(plan.folder)
+    for target in {cell.target for cell in plan.runnable if cell.target}:
+        answered = [c for c in listing.cases if getattr(c, ANSWERS[TARGETS[target].run][0])]
+        there = {case.name for case in answered}
+        labelled = parts._replace(train=tuple(name for name in parts.train if name in there))
+        for amount in config.labelled:
+            limit(labelled, amount, config.data.split.seed)
 
 
 def _write(plan: Plan, config: ConfigDict, command: str) -> None:
@@ -82,10 +110,7 @@ def find_missing(config: ConfigDict) -> dict[str, str]:
             except UserError as error:
                 missing[key] = str(error)
     for key in config.targets:
-        answer, what = {
-            "classify": ("target", "classes: expected them in config.data.labels"),
-            "segment": ("label", "masks: expected them in config.data.masks"),
-        }[TARGETS[key].run]
+        answer, what = ANSWERS[TARGETS[key].run]
         if not any(getattr(case, answer) is not None for case in cases):
             missing[key] = f"the cohort has no {what}"
     return missing

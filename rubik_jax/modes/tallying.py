@@ -26,6 +26,7 @@ PROXIES = {
 ANSWERS = {
     "order": ("order", "order_accuracy"),
     "orientation": ("orientation", "orientation_accuracy"),
+    "turn": ("turn", "turn_accuracy"),
     "masked cubes": ("mask", "mask_accuracy"),
     "action": ("", "accuracy"),
     "explained share of the squared error": ("explained", "explained"),
@@ -129,7 +130,9 @@ def _proxy(plan: Plan, key: str) -> Proxy:
             paper=PROXIES.get(key, {}).get(name, {}),
         )
         for name, (answer, measure) in ANSWERS.items()
-        if parts and measure in parts[0]
+        if parts
+        and measure in parts[0]
+        and not (name == "turn" and "orientation_accuracy" in parts[0])
     )
     return Proxy(key, answers, _state(plan, cells))
 

@@ -1,7 +1,6 @@
 """Answers beside the truth: the confusion of classes, calibration, and ROC curves."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import matplotlib
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from rubik_jax.report import markup
+from rubik_jax.report import confusion, markup
 from rubik_jax.report.drawing import BLUE, INK, LABELS, STYLE, svg
 
 BINS = 15  # of the reliability diagram, as in Guo et al., 2017
@@ -40,32 +39,8 @@ def section(picture: Mapping[str, Any], description: dict[str, Any]) -> str:
         note += f" Right: the rates of true and false positives of {which}."
     return markup.section(
         "Answers",
-        confusion(counts, classes),
-        "<p>A row for each true class, a column for each answer: cases, and their share of the "
-        "row.</p>",
+        confusion.section(counts, classes, "class", "cases"),
         markup.figure(draw(truth, probabilities, classes), note),
-    )
-
-
-def confusion(counts: np.ndarray, classes: Sequence[str]) -> str:
-    """Counts [true, answered] as a table, the deeper in colour the larger their share of a row."""
-    sums = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.where(sums, sums, np.nan)
-    head = "".join(f"<th>{escape(name)}</th>" for name in classes)
-    rows = ""
-    for i, name in enumerate(classes):
-        cells = ""
-        for j, count in enumerate(counts[i]):
-            colour = "59 130 246" if i == j else "217 119 6"
-            depth = 0.5 * np.nan_to_num(shares[i, j])
-            share = markup.number(shares[i, j], "{:.0%}")
-            cells += (
-                f'<td style="background:rgb({colour} / {depth:.2f})">{count} '
-                f"<small>{share}</small></td>"
-            )
-        rows += f"<tr><th>{escape(name)}</th>{cells}</tr>\n"
-    return (
-        f'<div class="wide"><table class="confusion"><tr><th></th>{head}</tr>\n{rows}</table></div>'
     )
 
 

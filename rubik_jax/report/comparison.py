@@ -206,8 +206,9 @@ def explained(tables: Tables, of_cells: Mapping[tuple[str, str, str], Cell]) -> 
     bold, scratch = sum(map(stands_out, gains)), {s.key: s.name for s in tables.strategies}
     return [
         "Each row is another start of the same network. The labelled cases, the steps, the "
-        "augmentations, the seeds and the test cases are the same in every row. A raised number is "
-        "that of a note below the table.",
+        "augmentations, the seeds and the test cases are the same in every row. Labelled are those "
+        "cases that are trained on; the best step is chosen on the validation cases, which have "
+        "answers too. A raised number is that of a note below the table.",
         "83.8 ± 0.4 (3) is the mean over the test cases and over n = 3 runs, which differ in their "
         "seed, in percent; 0.4 is the sample standard deviation of the three means.",
         f"+2.1 [+0.4, +3.9] is the difference to {scratch[tables.scratch]!r} in points, paired: "

@@ -61,7 +61,7 @@ def _styles(tables: Tables) -> dict[str, tuple[str, str]]:
 
 def _lines(tables: Tables, target: Target, there: list[str]) -> Axes:
     counts = [int(k) if k.isdigit() else tables.counts.get(k) for k in there]
-    known = all(counts)
+    known = all(counts) and len({*counts}) == len(counts)  # else one would hide the other
     places = list(map(math.log, counts)) if known else list(range(len(there)))
     width = max(places) - min(places)
     styles, lines = _styles(tables), []

@@ -8,6 +8,8 @@ from rubik_jax.data.preprocess import make_preprocessing
 from rubik_jax.report import markup
 from rubik_jax.report.cohort import steps
 
+SAID = 12  # classes that are named
+
 
 def section(description: dict[str, Any]) -> str:
     """The run as HTML; `description` is what its checkpoint says of itself."""
@@ -122,7 +124,9 @@ def _supervised(description: dict[str, Any]) -> dict[str, str]:
 def _answers(description: dict[str, Any]) -> str:
     if description["config"]["task"] == "segment":
         return f"labels {', '.join(map(str, description['values']))}"
-    return f"classes {', '.join(description['classes'])}"
+    classes = description["classes"]
+    more = [f"and {len(classes) - SAID} more"] if len(classes) > SAID else []
+    return f"classes {', '.join([*classes[:SAID], *more])}"
 
 
 def _encoder(config: dict[str, Any]) -> str:

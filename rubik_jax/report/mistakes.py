@@ -6,12 +6,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from rubik_jax.report import markup
-from rubik_jax.report.answers import confusion
+from rubik_jax.report import confusion, markup
 from rubik_jax.report.drawing import AMBER, BLUE, INK, STYLE, svg
 from rubik_jax.types import Metrics
 
@@ -108,39 +106,7 @@ def draw_distances(games: Int[np.ndarray, "d"], guessed: Float[np.ndarray, "d"])
         return svg(figure)
 
 
-def draw_turns(counts: Int[np.ndarray, "k k"]) -> str:
-    """The confusion of many turns as a map: the deeper in colour the larger a share of its row.
-
-    Returns:
-        An `<svg>` element, rows of the true turn from above, columns of the answer.
-    """
-    sums = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.where(sums, sums, 1)
-    cells = np.array([to_rgba(AMBER), to_rgba(BLUE)])[np.eye(len(counts), dtype=int)]
-    cells[..., 3] = shares
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 4.4))
-        figure.subplots_adjust(0.11, 0.03, 0.98, 0.88)
-        axes = figure.subplots()
-        axes.imshow(cells, interpolation="none")
-        axes.xaxis.tick_top()
-        axes.xaxis.set_label_position("top")
-        axes.set(xlabel="answered turn", ylabel="true turn")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(12, integer=True))
-        for spine in axes.spines.values():
-            spine.set(visible=True, alpha=0.3)
-        return svg(figure)
-
-
 def _turns(counts: Int[np.ndarray, "k k"]) -> str:
-    if len(counts) == len(HALF_TURNS):
-        return confusion(counts, HALF_TURNS) + (
-            "<p>A row for each true half turn of a cube, a column for each answer: cubes, and "
-            "their share of the row.</p>"
-        )
-    note = (
-        "A row for each true turn of a cube, a column for each answer, by their numbers; 0 is no "
-        "turn. The deeper the colour, the larger the share of the row; blue is right."
-    )
-    return markup.figure(draw_turns(counts), note)
+    half = len(counts) == len(HALF_TURNS)
+    names = HALF_TURNS if half else [str(turn) for turn in range(len(counts))]
+    return confusion.section(counts, names, "half turn of a cube" if half else "turn", "cubes")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rubik_jax.report import mistakes
+from rubik_jax.report import confusion, mistakes
 from rubik_jax.types import Mean
 
 ORDERS = [[0, 1, 2, 3], [1, 0, 2, 3], [1, 2, 3, 0]]
@@ -49,7 +49,7 @@ def test_all_turns_are_a_map_without_numbers(read, describe):
     counts[3] = 0  # a turn that never came up
     html = mistakes.section({"turn_confusion": counts}, describe("pretrain"))
     assert "<table" not in html
-    picture = read(mistakes.draw_turns(counts))
+    picture = read(confusion.draw(counts, "turn"))
     assert len(picture.all("image")) == 1
     assert {"true turn", "answered turn"} <= set(picture.texts)
 
