@@ -190,8 +190,15 @@ def test_what_is_missing_is_never_tried(tmp_path, ran):
     }
 
 
+def begin(plan: Plan) -> None:
+    """Writes the plan's split."""
+    parts = {"train": ["c"] * 4, "validation": [], "test": ["a", "b"]}
+    workdir.write(plan.folder / workdir.SPLIT, parts)
+
+
 def finish(plan: Plan, measure) -> None:
     """Writes what a run of each cell would have left, its cases as `measure` has them."""
+    begin(plan)
     for cell in plan.runnable:
         folder = plan.folder / cell.name
         # Half turns are told by the paper's two labels each, and not by the turn.
@@ -239,6 +246,7 @@ def test_what_is_missing_keeps_its_row(tmp_path):
     (tmp_path / "none.csv").write_text("case,class\nphantom_000,\n")
     plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), find_missing(config))
     assert plan.missing.keys() == {"action", "classify"}
+    begin(plan)
     made = tally(plan, config, "command")
     page = strategies.markdown(made)
     assert "UCF101" in page and str(tmp_path / "videos") in page
@@ -248,6 +256,7 @@ def test_what_is_missing_keeps_its_row(tmp_path):
 def test_generated_clips_are_called_so(tmp_path):
     config = tables.get_config("clips=generated")
     plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), {})
+    begin(plan)
     row = next(s for s in tally(plan, config, "command").strategies if s.key == "action")
     assert row.name == "action clips (generated)" and "UCF101 is absent" in row.note
 

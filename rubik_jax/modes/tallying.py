@@ -4,12 +4,14 @@ import csv
 import datetime
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from rubik_jax import workdir
 from rubik_jax.metrics.paired import Result
 from rubik_jax.modes.planning import SCRATCH, STRATEGIES, Cell
+from rubik_jax.modes.splitting import split_of
 from rubik_jax.modes.training import versions
 from rubik_jax.modes.working import Plan
 from rubik_jax.report import tables
@@ -68,13 +70,13 @@ def tally(plan: Plan, config: ConfigDict, command: str) -> Tables:
     finished = [cell for cell in plan.cells if plan.finished(cell)]
     tuned = [cell for cell in finished if cell.target]
     return Tables(
-        title=f"{config.data.source} {config.data.path or config.data.name}",
-        about=_about(plan, finished),
+        title=f"{config.data.source}: {Path(config.data.path or config.data.name).name}",
+        about=_about(plan),
         strategies=tuple(_strategy(plan, config, key) for key in config.strategies),
         proxies=tuple(_proxy(plan, key) for key in config.strategies if STRATEGIES[key].run),
         targets=tuple(TARGETS[key] for key in config.targets),
         labelled=tuple(config.labelled),
-        counts={cell.labelled: len(_split(plan, cell)["train"]) for cell in tuned},
+        counts={c.labelled: len(split_of(plan.folder / c.name).train) for c in tuned},
         seeds=tuple(config.seeds),
         results=tuple(_result(plan, cell) for cell in tuned),
         states=dict(_states(plan)),
@@ -84,11 +86,9 @@ def tally(plan: Plan, config: ConfigDict, command: str) -> Tables:
     )
 
 
-def _about(plan: Plan, finished: list[Cell]) -> str:
+def _about(plan: Plan) -> str:
     """The parts of the cohort, the budget, the day and the versions, in a line."""
-    tuned = next((cell for cell in finished if cell.target), None)
-    parts = _split(plan, tuned) if tuned else {}
-    sizes = [f"{len(parts[part])} {part} cases" for part in ("validation", "test") if part in parts]
+    sizes = [f"{len(names)} {part}" for part, names in split_of(plan.folder)._asdict().items()]
     trained = {cell.seed for cell in plan.cells if not cell.target}
     budgets = dict.fromkeys(
         f"{cell.config.steps} steps of {cell.config.batch_size} to {_doing(cell)}"
@@ -96,7 +96,13 @@ def _about(plan: Plan, finished: list[Cell]) -> str:
     )
     made = ", ".join(f"{name} {version}" for name, version in versions().items())
     often = f"each strategy was pre-trained {len(trained)} times" if len(trained) > 1 else ""
-    said = [", ".join(sizes), ", ".join(budgets), often, datetime.date.today().isoformat(), made]
+    said = [
+        f"cases: {', '.join(sizes)}",
+        ", ".join(budgets),
+        often,
+        datetime.date.today().isoformat(),
+        made,
+    ]
     return "; ".join(filter(None, said))
 
 
@@ -168,7 +174,3 @@ def _state(plan: Plan, cells: list[Cell]) -> str:
             return f"{cell.name} failed: {plan.failure(cell).splitlines()[0]}"
     done = sum(map(plan.finished, cells))
     return "" if done == len(cells) else f"{done} of {len(cells)} runs"
-
-
-def _split(plan: Plan, cell: Cell) -> dict[str, list[str]]:
-    return workdir.read(plan.folder / cell.name / workdir.SPLIT)
