@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from rubik_jax.main import main
-from rubik_jax.report import page
+from rubik_jax.report import page, strategies
+from tests import strategies as miniature
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -147,3 +148,12 @@ def test_a_page_that_asks_for_more_would_be_heard(browse, pages, tmp_path):
     asking = tmp_path / "asking.html"
     asking.write_text(text.replace("</body>", '<img src="https://localhost/a.png"></body>'))
     assert len(console(browse(asking, "--dump-dom"))) == 1
+
+
+def test_the_page_of_tables_is_whole_and_asks_for_nothing(browse, tmp_path):
+    strategies.write(tmp_path, miniature.tables())
+    said = browse(tmp_path / strategies.HTML, "--dump-dom")
+    assert console(said) == []
+    shown = Shown(said.stdout)
+    assert {"What labels are worth", "How to read this", "How it was run"} <= shown.said["h2"]
+    assert len(shown.all("table")) == 3 and shown.all("svg")
