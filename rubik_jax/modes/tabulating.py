@@ -126,7 +126,7 @@ def _say_plan(plan: Plan, costs: Mapping[str, float]) -> None:
         name = kind if cell.target else f"pre-training by {STRATEGIES[kind].name}"
         size = f"{cell.config.steps} steps of {cell.config.batch_size}"
         said = f"about {clock(costs[kind])} each" if kind in costs else "can't be run"
-        say(f"  {name:36} {count:3} x {size:18} {done[kind]:3} done, {said}")
+        say(f"  {name:43} {count:3} x {size:18} {done[kind]:3} done, {said}")
     for key, reason in plan.missing.items():
         say(f"  {key} is left open: {reason}")
     say(f"about {clock(left(plan, costs))} for what is left, one run after another")
