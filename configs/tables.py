@@ -34,7 +34,7 @@ class Cohort(NamedTuple):
 
 
 COHORTS = {
-    "phantom": Cohort(),
+    "phantom": Cohort(seeds=(0, 1)),
     "hippocampus": Cohort(),
     "adrenal": Cohort(targets=("classify",)),  # its volumes are masks themselves
     "haemorrhage": Cohort(targets=("classify",), labelled=("10%", "all")),

@@ -222,7 +222,7 @@ def test_tables_say_what_the_runs_files_say(tmp_path):
 
     finish(plan, measure)
     made = tally(plan, config, "command")
-    assert not made.states and len(made.results) == 36
+    assert not made.states and len(made.results) == 24
     for result in made.results:
         other = 0.0 if result.target == "classify" else math.nan
         expected = {"a": 1.0 if result.target == "classify" else 0.5, "b": other}
