@@ -40,6 +40,13 @@ STRATEGIES = {
 }
 
 
+def name_of(key: str, config: ConfigDict) -> str:
+    """A strategy's name for people, which says where generated clips stand in for UCF101."""
+    if STRATEGIES[key].run == "action" and config.action.data.source == "clips":
+        return "action clips (generated)"
+    return STRATEGIES[key].name
+
+
 class Target(NamedTuple):
     """What a network is fine-tuned to do.
 

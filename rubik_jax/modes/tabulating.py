@@ -12,7 +12,7 @@ from rubik_jax import parallel, workdir
 from rubik_jax.data.split import limit, make_split
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
-from rubik_jax.modes.planning import STRATEGIES, TARGETS, Shipped, make_plan
+from rubik_jax.modes.planning import STRATEGIES, TARGETS, Shipped, make_plan, name_of
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.modes.tallying import tally
 from rubik_jax.modes.working import Plan, estimate, left, work
@@ -56,7 +56,7 @@ def tabulate(
         raise UserError(f"nothing of the plan can be run: {next(iter(plan.missing.values()))}")
     _divide(plan, config)
     costs = estimate(plan)
-    _say_plan(plan, costs)
+    _say_plan(plan, config, costs)
     if dry_run:
         say("this was a dry run: nothing was trained")
         return 0
@@ -116,14 +116,14 @@ def find_missing(config: ConfigDict) -> dict[str, str]:
     return missing
 
 
-def _say_plan(plan: Plan, costs: Mapping[str, float]) -> None:
+def _say_plan(plan: Plan, config: ConfigDict, costs: Mapping[str, float]) -> None:
     """A line for each kind of run, and what all take that are left."""
     say(f"the plan of {plan.folder}: {len(plan.cells)} runs")
     counts = Counter(cell.kind for cell in plan.cells)
     done = Counter(cell.kind for cell in plan.runnable if plan.finished(cell))
     for kind, count in counts.items():
         cell = next(cell for cell in plan.cells if cell.kind == kind)
-        name = kind if cell.target else f"pre-training by {STRATEGIES[kind].name}"
+        name = kind if cell.target else f"pre-training by {name_of(kind, config)}"
         size = f"{cell.config.steps} steps of {cell.config.batch_size}"
         said = f"about {clock(costs[kind])} each" if kind in costs else "can't be run"
         say(f"  {name:43} {count:3} x {size:18} {done[kind]:3} done, {said}")

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from rubik_jax import workdir
 from rubik_jax.metrics.paired import Result
-from rubik_jax.modes.planning import SCRATCH, STRATEGIES, Cell
+from rubik_jax.modes.planning import SCRATCH, STRATEGIES, Cell, name_of
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.modes.training import versions
 from rubik_jax.modes.working import Plan
@@ -113,14 +113,14 @@ def _doing(cell: Cell) -> str:
 
 
 def _strategy(plan: Plan, config: ConfigDict, key: str) -> Strategy:
-    name, note = STRATEGIES[key].name, plan.missing.get(key, "")
-    if STRATEGIES[key].run == "action" and config.action.data.source == "clips":
+    name, missing = name_of(key, config), plan.missing.get(key, "")
+    note = missing and f"left open: {missing}"
+    if name != STRATEGIES[key].name:
         note = (
             "UCF101 is absent: generated clips of moving shapes stand in for it, in its own "
             "layout; this is no measure of what UCF101 is worth"
         )
-        return Strategy(key, "action clips (generated)", note)
-    return Strategy(key, name, note and f"left open: {note}")
+    return Strategy(key, name, note)
 
 
 def _proxy(plan: Plan, key: str) -> Proxy:
