@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,14 @@ def begin(workdir: Path, config: dict[str, Any], split: dict[str, Any]) -> None:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Writes JSON whole or not at all.
+    """Writes JSON whole or not at all, whoever else writes it at the same time.
 
     Raises:
         UserError: the folder can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
+        temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:

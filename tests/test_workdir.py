@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -99,6 +100,14 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"results\.json can't be written: No space left"):
         workdir.write(path, {"b": 3})
     assert json.loads(path.read_text()) == {"b": 1}
+
+
+def test_several_may_write_the_same_file(tmp_path):
+    path, content = tmp_path / "config.json", {"knobs": [*range(500)]}
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda _: workdir.write(path, content), range(200)):
+            assert workdir.read(path) == content
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_what_is_no_run_or_no_json_is_told(tmp_path):
