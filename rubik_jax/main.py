@@ -141,7 +141,7 @@ def _parse(arguments: list[str]) -> Command:
     if values.config is None:
         raise UserError("--config is missing; expected e.g. --config=configs/pretrain.py")
     config = values.config
-    _check(config, (TABLES,) if values.mode == "tables" else TASKS)
+    _check(config, values.mode)
     changed = () if before is None else _changed(before, config)
     paths = (Path(p).expanduser() if p else None for p in (values.input, values.output))
     return Command(values.mode, folder, config, changed, values.dry_run, *paths)
@@ -181,6 +181,8 @@ def _config_of(folder: Path) -> ConfigDict:
     """The config that lies in a run, its knobs of the kinds of the shipped one."""
     saved = workdir.read(folder / workdir.CONFIG)
     if saved.get("task") not in TASKS:
+        if saved.get("task") == TABLES:
+            raise UserError(f"{folder} is a plan of runs; expected one of the runs below it")
         raise UserError(f"{folder / workdir.CONFIG} has no task; expected one of {list(TASKS)}")
     config = _shipped(saved["task"])
     given, known = workdir.flat(saved), workdir.flat(config.to_dict())
@@ -224,13 +226,13 @@ def _refuse_reordered(then: tuple[str, ...], now: tuple[str, ...]) -> None:
         )
 
 
-def _check(config: ConfigDict, tasks: tuple[str, ...]) -> None:
+def _check(config: ConfigDict, mode: str) -> None:
     """Holds a config against the shipped one of its task, which names every knob there is."""
     if not isinstance(config, ConfigDict):
         raise UserError(f"the config is a {type(config).__name__}; expected a ConfigDict")
-    task = config.get("task")
+    task, tasks = config.get("task"), (TABLES,) if mode == TABLES else TASKS
     if task not in tasks:
-        raise UserError(f"config.task is {task!r}; expected one of {list(tasks)}")
+        raise UserError(f"config.task is {task!r}; for --mode={mode} expected one of {list(tasks)}")
     knobs.check(config.to_dict(), _shipped(task).to_dict(), task)
 
 
@@ -243,7 +245,6 @@ def _interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGTERM, _interrupt
-    )  # as a scheduler ends a job: nothing is left half-done
+    # As a scheduler ends a job: nothing is left half-done.
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main(sys.argv))

@@ -324,7 +324,12 @@ def test_a_plan_is_no_run(tmp_path, capsys):
     assert main(["main", "--mode=tables", "--config=configs/tables.py", begun]) == 2
     assert "is a run; expected a folder of the plan's own" in capsys.readouterr().err
     assert main(["main", "--config=configs/tables.py", f"--workdir={tmp_path / 'run'}"]) == 2
-    assert "config.task is 'tables'; expected one of" in capsys.readouterr().err
+    said = "config.task is 'tables'; for --mode=train expected one of"
+    assert said in capsys.readouterr().err
+    workdir.write(tmp_path / "tables/config.json", {"task": "tables"})
+    assert main(["main", "--mode=evaluate", f"--workdir={tmp_path / 'tables'}"]) == 2
+    assert "is a plan of runs; expected one of the runs below it" in capsys.readouterr().err
     plan = f"--workdir={tmp_path / 'plan'}"
     assert main(["main", "--mode=tables", "--config=configs/segment.py", plan]) == 2
-    assert "config.task is 'segment'; expected one of ['tables']" in capsys.readouterr().err
+    said = "config.task is 'segment'; for --mode=tables expected one of ['tables']"
+    assert said in capsys.readouterr().err
