@@ -283,6 +283,25 @@ def test_labels_that_there_are_not_are_refused_at_once(tmp_path, capsys, labelle
     assert said in capsys.readouterr().err
 
 
+def test_the_split_is_that_which_is_asked_for(tmp_path, capsys):
+    places = {"path": "scans", "store": "store"}
+    paths = [f"--config.data.{knob}={tmp_path / name}" for knob, name in places.items()]
+    few = ["--config.strategies=('scratch',)", "--config.targets=('duc',)", "--dry_run"]
+    plan = tmp_path / "plan"
+    words = ["main", "--mode=tables", "--config=configs/tables.py:debug", f"--workdir={plan}"]
+    words += paths + few
+    for share, count in (("0.25", 2), ("0.5", 4)):  # of the 8 cases
+        assert main([*words, f"--config.data.split.test={share}"]) == 0
+        assert len(workdir.read(plan / workdir.SPLIT)["test"]) == count
+    begun = tables.get_config("debug")
+    begun.data.split.test = 0.5
+    workdir.write(plan / workdir.CONFIG, begun.to_dict())
+    assert main([*words, "--config.data.split.test=0.5"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--config.data.split.test=0.5", "--config.data.split.folds=2"]) == 2
+    assert "holds a plan with another config.data.split" in capsys.readouterr().err
+
+
 def test_command_writes_the_tables(tmp_path, capsys):
     words = [
         "main",

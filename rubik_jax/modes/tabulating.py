@@ -42,8 +42,9 @@ def tabulate(
         How many cells failed.
 
     Raises:
-        UserError: a folder that is a run, a plan that can't be, a run below it that has another
-            config than the plan's, or a cohort that can't be read.
+        UserError: a folder that is a run, a plan that can't be, another split than the plan was
+            begun with, a run below it that has another config than the plan's, or a cohort that
+            can't be read.
     """
     if workdir.begun(folder):
         raise UserError(f"--workdir={folder} is a run; expected a folder of the plan's own")
@@ -73,15 +74,24 @@ def tabulate(
 
 
 def _divide(plan: Plan, config: ConfigDict) -> None:
-    """Draws the split that all cells on the cohort take over, or keeps the one that there is.
+    """Draws the split that all cells on the cohort take over, or keeps that of a plan begun.
 
     Raises:
-        UserError: no split comes of it, or it leaves fewer cases to train on than are asked for.
+        UserError: no split comes of it, it isn't drawn as the plan's was, or it leaves fewer cases
+            to train on than are asked for.
     """
-    listing, file = cohort.list_cases(config.pretrain), plan.folder / workdir.SPLIT
-    if not file.exists():
-        options = config.data.split.to_dict() | {"absent": listing.skipped.keys()}
-        workdir.write(file, make_split(listing.cases, **options)._asdict())
+    listing, begun = cohort.list_cases(config.pretrain), plan.folder / workdir.CONFIG
+    options = json.loads(config.data.split.to_json())
+    if begun.exists():
+        # The runs take the split from the plan, so that their own configs don't tell.
+        if workdir.read(begun)["data"]["split"] != options:
+            raise UserError(
+                f"--workdir={plan.folder} holds a plan with another config.data.split; expected "
+                "the same, or another folder"
+            )
+    else:  # what a dry run left may be of other knobs
+        drawn = make_split(listing.cases, **options, absent=listing.skipped.keys())
+        workdir.write(plan.folder / workdir.SPLIT, drawn._asdict())
     parts = split_of(plan.folder)
     for target in {cell.target for cell in plan.runnable if cell.target}:
         answered = [c for c in listing.cases if getattr(c, ANSWERS[TARGETS[target].run][0])]
