@@ -16,7 +16,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.main import _shipped as shipped
 from rubik_jax.main import main
 from rubik_jax.modes import tallying, working
-from rubik_jax.modes.planning import STRATEGIES, make_plan
+from rubik_jax.modes.planning import STRATEGIES, in_plan, make_plan
 from rubik_jax.modes.tabulating import find_missing
 from rubik_jax.modes.tallying import tally
 from rubik_jax.modes.working import Plan, work
@@ -102,6 +102,21 @@ def test_commands_give_the_cells_own_configs(tmp_path, cohort):
 def test_impossible_plans_are_refused(tmp_path, knob, value):
     with pytest.raises(UserError, match=rf"config\.{knob} is .*; expected"):
         plan_of(tmp_path, **{knob: value})
+
+
+@pytest.mark.parametrize(
+    ("run", "knob", "of_plan"),
+    [
+        ("pretrain", "proxy.cube", "pretrain.proxy.cube"),
+        ("pretrain", "data.pad", "pretrain.data.pad"),
+        ("segment", "data.intensity.low", "data.intensity.low"),
+        ("classify", "data.labelled", "labelled"),
+        ("action", "data.path", "action.data.path"),
+    ],
+)
+def test_a_runs_knob_is_told_by_the_plans(run, knob, of_plan):
+    said = in_plan(f"make config.{knob}=3 smaller.", run, tables.get_config("cohort=folder"))
+    assert said == f"make config.{of_plan}=3 smaller."
 
 
 @pytest.fixture
@@ -267,7 +282,7 @@ def test_an_estimate_is_of_the_knobs_it_is_asked_for(tmp_path, monkeypatch):
     knobs = {"strategies": ("scratch",), "targets": ("unet",)}
     for steps in (100, 100, 200):
         plan = Plan(tmp_path, plan_of(tmp_path, **knobs, **{"segment.steps": steps}), {})
-        assert working.estimate(plan)["unet"] == pytest.approx(steps, rel=0.01)
+        assert working.estimate(plan, tables.get_config())["unet"] == pytest.approx(steps, rel=0.01)
     assert asked == [100, 200]
 
 

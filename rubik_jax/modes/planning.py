@@ -1,5 +1,6 @@
 """The plan of the paper's tables: every run that they are made of, each with its own config."""
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -90,10 +91,18 @@ class Cell(NamedTuple):
     needs: tuple[str, ...]
 
     @property
+    def run(self) -> str:
+        """Which of the plan's kinds of run it is."""
+        return TARGETS[self.target].run if self.target else STRATEGIES[self.strategy].run
+
+    @property
     def kind(self) -> str:
         """What takes the same time: the strategy of a pre-training, or the target."""
         return self.target or self.strategy
 
+
+# Knobs of the runs that the plan gives by knobs of its own.
+OF_PLAN = {"data.labelled": "labelled", "seed": "seeds", "model.head": "targets"}
 
 Shipped = Callable[[str, str], ConfigDict]
 """A kind of run, by its file in configs/, and arguments -> the shipped config."""
@@ -126,8 +135,31 @@ def make_plan(folder: Path, config: ConfigDict, shipped: Shipped) -> list[Cell]:
     ]
     for cell in cells:
         task = cell.config.task
-        knobs.check(cell.config.to_dict(), shipped(task, "").to_dict(), task)
+        try:
+            knobs.check(cell.config.to_dict(), shipped(task, "").to_dict(), task)
+        except UserError as error:
+            raise UserError(in_plan(str(error), cell.run, config)) from error
     return cells
+
+
+def in_plan(sentence: str, run: str, config: ConfigDict) -> str:
+    """What is said of a run, with the plan's knobs in the place of the run's own.
+
+    Args:
+        sentence: names knobs as config.proxy.cube.
+        run: the kind of run.
+        config: as configs/tables.py gives it.
+    """
+    shared = {} if run == "action" else {f"data.{knob}" for knob in config.data}
+
+    def knob(found: re.Match) -> str:
+        name = found[1]
+        if name in OF_PLAN:
+            return f"config.{OF_PLAN[name]}"
+        is_shared = ".".join(name.split(".")[:2]) in shared
+        return f"config.{name}" if is_shared else f"config.{run}.{name}"
+
+    return re.sub(r"\bconfig\.(\w+(?:\.\w+)*)", knob, sentence)
 
 
 def _pretraining(folder: Path, config: ConfigDict, shipped: Shipped, key: str, seed: int) -> Cell:

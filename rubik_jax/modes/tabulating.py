@@ -12,7 +12,7 @@ from rubik_jax import parallel, workdir
 from rubik_jax.data.split import limit, make_split
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
-from rubik_jax.modes.planning import STRATEGIES, TARGETS, Shipped, make_plan, name_of
+from rubik_jax.modes.planning import STRATEGIES, TARGETS, Shipped, in_plan, make_plan, name_of
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.modes.tallying import tally
 from rubik_jax.modes.working import Plan, estimate, left, work
@@ -56,7 +56,7 @@ def tabulate(
     if not plan.runnable:
         raise UserError(f"nothing of the plan can be run: {next(iter(plan.missing.values()))}")
     _divide(plan, config)
-    costs = estimate(plan)
+    costs = estimate(plan, config)
     _say_plan(plan, config, costs)
     if dry_run:
         say("this was a dry run: nothing was trained")
@@ -98,7 +98,10 @@ def _divide(plan: Plan, config: ConfigDict) -> None:
         there = {case.name for case in answered}
         labelled = parts._replace(train=tuple(name for name in parts.train if name in there))
         for amount in config.labelled:
-            limit(labelled, amount, config.data.split.seed)
+            try:
+                limit(labelled, amount, config.data.split.seed)
+            except UserError as error:
+                raise UserError(in_plan(str(error), TARGETS[target].run, config)) from error
 
 
 def _write(plan: Plan, config: ConfigDict, command: str) -> None:
@@ -118,7 +121,7 @@ def find_missing(config: ConfigDict) -> dict[str, str]:
             try:
                 cohort.list_cases(config.action)
             except UserError as error:
-                missing[key] = str(error)
+                missing[key] = in_plan(str(error), "action", config)
     for key in config.targets:
         answer, what = ANSWERS[TARGETS[key].run]
         if not any(getattr(case, answer) is not None for case in cases):

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from ml_collections import ConfigDict
 
 from rubik_jax import workdir
 from rubik_jax.claims import claim, holder
 from rubik_jax.errors import UserError
 from rubik_jax.keeping import DivergedError
-from rubik_jax.modes.planning import Cell
+from rubik_jax.modes.planning import Cell, in_plan
 from rubik_jax.modes.training import rehearsal, train
 from rubik_jax.report.progress import clock, say, silent
 
@@ -79,8 +80,12 @@ def work(plan: Plan, costs: Mapping[str, float], after: Callable[[], None]) -> N
         time.sleep(WAIT)
 
 
-def estimate(plan: Plan) -> dict[str, float]:
+def estimate(plan: Plan, config: ConfigDict) -> dict[str, float]:
     """The seconds that a run of each kind takes, by those that are finished or by a few steps.
+
+    Args:
+        plan: what is to be done.
+        config: the plan's, in whose knobs is said what keeps a run from being begun.
 
     Raises:
         UserError: a run that can't be begun, which is better known before the first one is.
@@ -99,8 +104,11 @@ def estimate(plan: Plan) -> dict[str, float]:
         say(f"estimating by a few steps of each kind of run: {kinds}")
     for cell in unknown:
         begun = time.monotonic()
-        with silent():
-            seconds = rehearsal(cell.config)
+        try:
+            with silent():
+                seconds = rehearsal(cell.config)
+        except UserError as error:
+            raise UserError(in_plan(str(error), cell.run, config)) from error
         known[_told_apart(cell)] = time.monotonic() - begun + seconds * cell.config.steps
         workdir.write(file, known)
     rehearsed = {kind: known[_told_apart(cell)] for kind, cell in firsts.items()}
