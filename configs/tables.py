@@ -89,7 +89,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     for kind in ("reconstruct", "restore", "contrast"):
         for knob in ("steps", "batch_size", "accumulate", "optim", "augment", "every"):
             _follow(c[kind], c.pretrain, knob)
-    for name in ("store", "workers"):
+    for name in ("store", "workers", "on_bad"):
         c.action.data[name] = c.data.get_ref(name)
     return c
 

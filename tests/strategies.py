@@ -6,7 +6,7 @@ from rubik_jax.report.comparison import Answer, Proxy, Strategy, Tables, Target
 GAINS = {"scratch": 0.0, "order": 0.1, "rubik": 0.2}  # of each case, over 0.5 and 0.6 by the seed
 
 
-def run(strategy: str, target: str, labelled: str, seed: int, *, gain: float, cases=4) -> Result:
+def run(strategy: str, target: str, labelled: str, seed: int, *, gain: float, cases=10) -> Result:
     """A run in which every case has the same measure."""
     measure = 0.5 + 0.1 * seed + gain
     return Result(strategy, target, labelled, seed, {f"case{i}": measure for i in range(cases)})
@@ -37,7 +37,7 @@ def tables(*, labelled=("8", "all"), seeds=(0, 1), skip=(), **changed) -> Tables
     turns = Answer("orientation", 0.5, (0.9,), {"CT": 0.931})
     whole = Tables(
         title="A comparison",
-        about="four cases",
+        about="ten cases",
         strategies=strategies,
         proxies=(Proxy("rubik", (order, turns)), Proxy("order", (), "no run is finished")),
         targets=targets,

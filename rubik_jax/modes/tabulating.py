@@ -142,4 +142,7 @@ def _say_plan(plan: Plan, config: ConfigDict, costs: Mapping[str, float]) -> Non
         say(f"  {name:43} {count:3} x {size:18} {done[kind]:3} done, {said}")
     for key, reason in plan.missing.items():
         say(f"  {key} is left open: {reason}")
-    say(f"about {clock(left(plan, costs))} for what is left, one run after another")
+    say(
+        f"about {clock(left(plan, costs))} for what is left, one run after another; judging test "
+        "cases comes on top for kinds of which none is done"
+    )

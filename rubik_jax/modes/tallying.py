@@ -72,7 +72,7 @@ def tally(plan: Plan, config: ConfigDict, command: str) -> Tables:
     return Tables(
         title=f"{config.data.source}: {Path(config.data.path or config.data.name).name}",
         about=_about(plan),
-        strategies=tuple(_strategy(plan, config, key) for key in config.strategies),
+        strategies=tuple(_strategy(config, key) for key in config.strategies),
         proxies=tuple(_proxy(plan, key) for key in config.strategies if STRATEGIES[key].run),
         targets=tuple(TARGETS[key] for key in config.targets),
         labelled=tuple(config.labelled),
@@ -92,7 +92,7 @@ def _about(plan: Plan) -> str:
     trained = {cell.seed for cell in plan.cells if not cell.target}
     budgets = dict.fromkeys(
         f"{cell.config.steps} steps of {cell.config.batch_size} to {_doing(cell)}"
-        for cell in plan.cells
+        for cell in plan.runnable
     )
     made = ", ".join(f"{name} {version}" for name, version in versions().items())
     often = f"each strategy was pre-trained {len(trained)} times" if len(trained) > 1 else ""
@@ -112,9 +112,8 @@ def _doing(cell: Cell) -> str:
     return {"classify": "classify", "segment": "segment"}.get(cell.config.task, "pre-train")
 
 
-def _strategy(plan: Plan, config: ConfigDict, key: str) -> Strategy:
-    name, missing = name_of(key, config), plan.missing.get(key, "")
-    note = missing and f"left open: {missing}"
+def _strategy(config: ConfigDict, key: str) -> Strategy:
+    name, note = name_of(key, config), ""  # what is missing, the states of its cells say
     if name != STRATEGIES[key].name:
         note = (
             "UCF101 is absent: generated clips of moving shapes stand in for it, in its own "

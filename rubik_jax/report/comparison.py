@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from rubik_jax.metrics.paired import Difference, Result, Summary, difference, summarise
 
+LEAST = 10  # test cases, for an interval that something can be said by
+
 
 class Strategy(NamedTuple):
     """A row: how the encoder was pre-trained, if it was.
@@ -136,8 +138,10 @@ def _cell(tables: Tables, strategy: str, target: Target, labelled: str) -> Cell:
 
 
 def stands_out(gain: Difference | None) -> bool:
-    """Whether the interval of a difference excludes 0."""
-    return gain is not None and (gain.low > 0 or gain.high < 0)
+    """Whether the interval of a difference excludes 0, as it is printed, and can be believed."""
+    if gain is None or not with_interval(gain) or gain.cases < LEAST:
+        return False
+    return round(100 * gain.low, 1) > 0 or round(100 * gain.high, 1) < 0
 
 
 def with_interval(gain: Difference | None) -> bool:
@@ -174,7 +178,7 @@ def times(count: int, what: str) -> str:
 
 def percent(share: float) -> str:
     """As the paper prints it: 83.8 for 0.838."""
-    return "–" if math.isnan(share) else f"{100 * share:.1f}"
+    return "–" if math.isnan(share) else f"{100 * share:.1f}".replace("-", "−")
 
 
 def points(share: float) -> str:
@@ -216,10 +220,11 @@ def explained(tables: Tables, of_cells: Mapping[tuple[str, str, str], Cell]) -> 
         "bootstrap over the test cases. It says how far the difference would move with other test "
         "cases. It does not say how far it would with other seeds, labelled cases or "
         "pre-trainings, which may be further.",
-        f"This page has {times(len(gains), 'such interval')}; 0 is outside {bold} of them, printed "
-        "bold. If no strategy differed from scratch at all, it would be outside one in twenty by "
-        f"the draw of test cases, about {len(gains) / 20:.2g} here, and outside more by that of "
-        "seeds. A bold one is worth a second look with more seeds, and no more than that.",
+        f"This page has {times(len(gains), 'such interval')}; 0 is outside {bold} of those over "
+        f"{LEAST} test cases or more, printed bold: fewer have too few different draws. If no "
+        "strategy differed from scratch at all, it would be outside one in twenty by the draw of "
+        f"test cases, about {len(gains) / 20:.2g} here, and outside more by that of seeds. A bold "
+        "one is worth a second look with more seeds, and no more than that.",
         "The paper's figures come from its own data and networks, with all of its labels. How far "
         "it is above its own scratch can be set beside our difference; its figures can't be set "
         "beside ours.",

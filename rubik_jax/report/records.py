@@ -8,6 +8,8 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from rubik_jax.metrics import for_json
+
 
 class Records:
     """Writes one JSON line and one set of TensorBoard scalars per record.
@@ -25,7 +27,7 @@ class Records:
 
     def write(self, part: str, step: int, numbers: dict[str, float]) -> None:
         """Records numbers of "train", "validation" or "test" at a step."""
-        self._file.write(json.dumps({"part": part, "step": step, **numbers}) + "\n")
+        self._file.write(json.dumps({"part": part, "step": step, **for_json(numbers)}) + "\n")
         self._file.flush()
         for name, value in numbers.items():
             if math.isfinite(value):  # what doesn't exist, such as the Dice of an absent label

@@ -135,7 +135,7 @@ def _proxies(tables: Tables) -> Grid:
             name = ""
         if not proxy.answers:
             rows.append((name, (Text("–"),) * len(columns)))
-    title = "Table 1. The proxies' own tasks: test accuracy, %"
+    title = "Table 1. The proxies' own tasks: test scores, %"
     return Grid(title, (), tuple(map(Text, columns)), tuple(rows), tuple(numbers))
 
 

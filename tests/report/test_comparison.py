@@ -14,7 +14,7 @@ NAN = math.nan
 def test_a_cell_is_beside_scratch_and_the_paper_beside_its_own():
     cell = comparison.cells(tables())["rubik", "unet", "8"]
     assert cell.summary == pytest.approx((0.75, math.sqrt(0.005), 2))
-    assert cell.gain == pytest.approx((0.2, 0.2, 0.2, 4, 2))
+    assert cell.gain == pytest.approx((0.2, 0.2, 0.2, 10, 2))
     assert (cell.paper, cell.paper_gain) == pytest.approx((0.762, 0.029))
     assert cell.notes == ()
 
@@ -80,15 +80,24 @@ def test_numbers_are_printed_as_in_the_paper():
 
 @pytest.mark.parametrize(
     ("low", "high", "out"),
-    [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.3, False), (0, 0, False)],
+    # The last is printed as [−0.3, +0.0].
+    [
+        (0.1, 0.3, True),
+        (-0.3, -0.1, True),
+        (-0.1, 0.3, False),
+        (0, 0, False),
+        (-0.003, -4e-4, False),
+    ],
 )
 def test_a_difference_stands_out_where_its_interval_excludes_zero(low, high, out):
-    assert comparison.stands_out(Difference((low + high) / 2, low, high, 9, 3)) == out
+    found = Difference((low + high) / 2, low, high, comparison.LEAST, 3)
+    assert comparison.stands_out(found) == out
+    assert not comparison.stands_out(found._replace(cases=comparison.LEAST - 1))
     assert not comparison.stands_out(Difference(0.1, NAN, NAN, 1, 3))
 
 
 def test_the_reader_is_told_how_many_intervals_there_are():
     found = tables(skip=[("order", "unet", "8")])
     said = " ".join(comparison.explained(found, comparison.cells(found)))
-    assert "7 such intervals; 0 is outside 7 of them" in said
+    assert "7 such intervals; 0 is outside 7 of those" in said
     assert "about 0.35 here" in said

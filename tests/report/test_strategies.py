@@ -47,8 +47,8 @@ def test_each_figure_stands_in_its_column():
         ["cube ordering¹˒²", *"–––––"],
     ]
     unet, vgg = (
-        "U-Net (foreground mIoU, 4 test cases; paper: BraTS mIoU)",
-        "VGG (ACC, 4 test cases)",
+        "U-Net (foreground mIoU, 10 test cases; paper: BraTS mIoU)",
+        "VGG (ACC, 10 test cases)",
     )
     ours, gain = "mean ± spread (n)", "to scratch [95 %]"
     ten = "65.0 ± 7.1 (2)", "+10.0 [+10.0, +10.0]"
