@@ -1,6 +1,6 @@
 """The paper's two tables on a cohort: what a proxy task reaches, and what its encoder is worth.
 
-bash launch/tables.sh                                              # phantoms, about half an hour
+bash launch/tables.sh                                              # phantoms, under half an hour
 python -m rubik_jax.main --mode=tables --config=configs/tables.py:cohort=hippocampus \
     --workdir=runs/tables_hippocampus --config.data.labels=classes.csv
 python -m rubik_jax.main --mode=tables --config=configs/tables.py:cohort=folder \
