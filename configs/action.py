@@ -9,8 +9,8 @@ for, clips=ucf101|generated, net=vgg|resnet, and debug for the same in miniature
 that of `configs/pretrain.py`; another run starts from it by `--config.init_from`. Generated clips
 are moving shapes of 12 classes: they stand in where UCF101 is absent, and for nothing else.
 
-Reached on the test clips of the first command, in 194 s of one core's time: accuracy 88.3 %
-(chance 8.3 %).
+Reached on the 120 test clips of the first command, in two to three minutes on two cores: accuracy
+79.2 % (chance 8.3 %), AUC 0.987, at step 480, which the few validation clips choose.
 """
 
 from ml_collections import ConfigDict
