@@ -65,7 +65,8 @@ def fit(
         optimiser: from gradients to updates.
         data: where examples come from.
         workdir: the run's directory.
-        description: what each checkpoint says of itself, beside its step and accuracies.
+        description: what each checkpoint says of itself, beside its step, its accuracies and what
+            the task has to say.
         pace: how many steps and examples, and how often to log, to evaluate and to save.
         seed: of all that is random.
         initial: variables to begin with, of which the optimiser is built; None makes those of
@@ -76,6 +77,7 @@ def fit(
         UserError: numbers that don't go together.
     """
     pace.check()
+    description = description | task.about
     watch = Stopwatch()
     checkpoints = Checkpoints(workdir)
     first = checkpoints.step("latest") or 0

@@ -86,7 +86,6 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
             "seen": seen,
             "machine": machine(),
             **origin,
-            **run.task.about,
         },
         pace=pace,
         seed=config.seed,
