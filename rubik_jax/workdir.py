@@ -3,10 +3,10 @@
 import json
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
+from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
 CONFIG, SPLIT, RESULTS = "config.json", "split.json", "results.json"
@@ -83,11 +83,11 @@ def write(path: Path, content: dict[str, Any]) -> None:
     Raises:
         UserError: the folder can't be written.
     """
+    text = json.dumps(content, indent=2) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with whole(path) as file:
+            file.write(text.encode())
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from error
 
