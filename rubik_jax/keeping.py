@@ -107,7 +107,7 @@ class Keeper:
     def report(self, step: int) -> str:
         """Records the means since the last record, and says them in a line."""
         seconds = time.monotonic() - self.since
-        numbers = {name: float(mean.value) for name, mean in self.totals.items()}
+        numbers = metrics.means(self.totals)
         examples = float(self.totals["loss"].count)
         rates = {unit: each * examples / seconds for unit, each in self.task.units.items()}
         per_second = {f"{unit}_per_second": rate for unit, rate in rates.items()}

@@ -31,6 +31,11 @@ def add(first: Metrics, second: Metrics) -> Metrics:
     return jax.tree.map(lambda a, b: a + b, first, second)
 
 
+def means(totals: Metrics) -> dict[str, float]:
+    """The means of metrics that are scalars, as plain numbers."""
+    return {name: float(mean.value) for name, mean in totals.items()}
+
+
 def overlaps(
     truth: Int[Array, "b x y z"],
     guess: Int[Array, "b x y z"],

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from rubik_jax import losses, metrics
-from rubik_jax.augment import augment, make_augmentation
+from rubik_jax.augment import make_augmentation
 from rubik_jax.errors import UserError
 from rubik_jax.models import Classifier, make_encoder
 from rubik_jax.tasks import network
@@ -59,9 +59,8 @@ def classify(
 
     def loss_of(variables, batch: Batch, keys, step):
         del step
-        windows = batch["window"].astype(jnp.float32)
         looks, drops = jax.vmap(jax.random.split, out_axes=1)(keys)
-        windows, _ = jax.vmap(augment, (0, 0, None, None))(looks, windows, None, options)
+        windows = network.augmented(looks, batch["window"], options)
         x = network.scaled(windows, scaling)
         factors = jax.vmap(_dropout, (0, None, None))(drops, dropout, width)
         logits, stats = network.apply(net, variables, x, True, factors)

@@ -167,8 +167,7 @@ def _spread(vectors: Float[Array, "n f"], weight: Float[Array, "n"]) -> Float[Ar
 
 def summarise(totals: Metrics) -> dict[str, float]:
     """Means of all metrics."""
-    numbers = {name: float(mean.value) for name, mean in totals.items()}
-    return numbers | {"examples": float(np.asarray(totals["loss"].count))}
+    return metrics.means(totals) | {"examples": float(np.asarray(totals["loss"].count))}
 
 
 def show(numbers: dict[str, float]) -> str:

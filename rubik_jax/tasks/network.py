@@ -3,10 +3,12 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from rubik_jax import proxy
+from rubik_jax.augment import Augmentation, augment
 from rubik_jax.errors import UserError
 
 
@@ -42,3 +44,11 @@ def apply(
 def scaled(windows: Array, scaling: str) -> Float[Array, "b x y z c"]:
     """Windows in any dtype as a network takes them."""
     return SCALINGS[scaling](windows.astype(jnp.float32))
+
+
+def augmented(
+    keys: Key[Array, "b"], windows: Shaped[Array, "b x y z c"], options: Augmentation
+) -> Float[Array, "b x y z c"]:
+    """Windows in any dtype, each changed by its own key, for tasks that have no labels to move."""
+    change = jax.vmap(augment, (0, 0, None, None))
+    return change(keys, windows.astype(jnp.float32), None, options)[0]

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rubik_jax import losses, metrics, proxy
-from rubik_jax.augment import augment, make_augmentation
+from rubik_jax.augment import make_augmentation
 from rubik_jax.errors import UserError
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
 from rubik_jax.models.siamese import HEADS
 from rubik_jax.tasks import scoring
 from rubik_jax.tasks.health import diagnose, score, show, summarise
-from rubik_jax.tasks.network import apply
+from rubik_jax.tasks.network import apply, augmented
 from rubik_jax.tasks.picture import solve
 from rubik_jax.tasks.scoring import Weights
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
@@ -60,9 +60,7 @@ def pretrain(
     def loss_of(variables, batch: Batch, keys, step: Int[Array, ""]):
         freedom = curriculum(step)
         looks, games = jax.vmap(jax.random.split, out_axes=1)(keys)
-        windows, _ = jax.vmap(augment, (0, 0, None, None))(
-            looks, batch["window"].astype(jnp.float32), None, options
-        )
+        windows = augmented(looks, batch["window"], options)
         (logits, stats), truth = answer(
             variables, {"window": windows}, games, puzzle, freedom, True
         )

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rubik_jax import losses, metrics
-from rubik_jax.augment import augment, make_augmentation
+from rubik_jax.augment import make_augmentation
 from rubik_jax.tasks import network
 from rubik_jax.tasks.segment import make_network
 from rubik_jax.types import Batch, Metrics, Task
@@ -77,8 +77,7 @@ def restoring(
     def loss_of(variables, batch: Batch, keys, step):
         del step
         looks, games = jax.vmap(jax.random.split, out_axes=1)(keys)
-        windows = batch["window"].astype(jnp.float32)
-        windows, _ = jax.vmap(augment, (0, 0, None, None))(looks, windows, None, options)
+        windows = network.augmented(looks, batch["window"], options)
         changed, answers, stats = answer(variables, windows, games, True)
         found = terms(changed, answers)
         return jnp.mean(found["loss"]), (stats, report(found, jnp.ones(keys.shape[0])))
@@ -96,7 +95,7 @@ def restoring(
         return 1 - numbers["loss"] / guessed if guessed else 0.0  # of windows that are constant
 
     def summarise(totals: Metrics) -> dict[str, float]:
-        numbers = {name: float(mean.value) for name, mean in totals.items()}
+        numbers = metrics.means(totals)
         return {
             "explained": explained(numbers),
             **numbers,
