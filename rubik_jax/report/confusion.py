@@ -1,7 +1,6 @@
 """What was answered where something else was true, as a table, or as a map where there is much."""
 
 from collections.abc import Sequence
-from html import escape
 
 import matplotlib
 import numpy as np
@@ -41,22 +40,18 @@ def table(counts: Int[np.ndarray, "k k"], classes: Sequence[str]) -> str:
     """Counts [true, answered] as a table, the deeper in colour the larger their share of a row."""
     sums = counts.sum(axis=1, keepdims=True)
     shares = counts / np.where(sums, sums, np.nan)
-    head = "".join(f"<th>{escape(name)}</th>" for name in classes)
-    rows = ""
-    for i, name in enumerate(classes):
-        cells = ""
-        for j, count in enumerate(counts[i]):
-            colour = "59 130 246" if i == j else "217 119 6"
-            depth = 0.5 * np.nan_to_num(shares[i, j])
-            share = markup.number(shares[i, j], "{:.0%}")
-            cells += (
-                f'<td style="background:rgb({colour} / {depth:.2f})">{count} '
-                f"<small>{share}</small></td>"
-            )
-        rows += f"<tr><th>{escape(name)}</th>{cells}</tr>\n"
-    return (
-        f'<div class="wide"><table class="confusion"><tr><th></th>{head}</tr>\n{rows}</table></div>'
-    )
+
+    def cell(i: int, j: int) -> str:
+        colour = "59 130 246" if i == j else "217 119 6"
+        depth = 0.5 * np.nan_to_num(shares[i, j])
+        share = markup.number(shares[i, j], "{:.0%}")
+        return (
+            f'<td style="background:rgb({colour} / {depth:.2f})">{counts[i, j]} '
+            f"<small>{share}</small></td>"
+        )
+
+    every = range(len(classes))
+    return markup.matrix(classes, ([cell(i, j) for j in every] for i in every))
 
 
 def draw(counts: Int[np.ndarray, "k k"], what: str) -> str:

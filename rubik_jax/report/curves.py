@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
 from rubik_jax.report import markup
-from rubik_jax.report.drawing import AMBER, BLUE, INK, OTHERS, STYLE, label_colours, svg
+from rubik_jax.report.drawing import AMBER, BLUE, INK, OTHERS, STYLE, apart, label_colours, svg
 
 POINTS = 400  # of a line; more can't be told apart, and would only make the page large
 LABELS = 7  # no more have a line each
@@ -178,11 +178,7 @@ def _label(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     to_axes = axes.transData + axes.transAxes.inverted()
     at = np.array([to_axes.transform((axes.get_xlim()[1], value))[1] for value, _, _ in ends])
     at = np.clip(at, 0, 1)  # a loss of 0 lies far below a logarithmic axis
-    least = 0.08 * np.arange(len(ends))
-    free = np.clip(at - least, 0, 1 - least[-1])
-    # The mean of pushing upwards only and pushing downwards only.
-    up, down = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
-    for (_, text, colour), start, height in zip(ends, at, (up + down) / 2 + least, strict=True):
+    for (_, text, colour), start, height in zip(ends, at, apart(at, 0.08), strict=True):
         line = {"color": colour, "linewidth": 1, "clip_on": False, "transform": axes.transAxes}
         axes.plot([1.0, 1.025], [start, height], **line)
         axes.text(1.03, height, text, va="center", transform=axes.transAxes)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 # Text and axes take the colour of the page's text; the others are seen on white and on black.
@@ -121,6 +123,15 @@ def _letter(letter: str, x: float, y: float) -> str:
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="black" opacity=".5"/>'
         f'<text x="{x:.1f}" y="{y + 3.5:.1f}" font-size="10" fill="white">{letter}</text>'
     )
+
+
+def apart(heights: Float[np.ndarray, " n"], step: float) -> Float[np.ndarray, " n"]:
+    """Heights on [0, 1], rising, moved so that neighbours are a step apart at least."""
+    least = step * np.arange(len(heights))
+    free = np.clip(heights - least, 0, max(0, 1 - least[-1]))
+    # The mean of pushing upwards only and pushing downwards only.
+    up, down = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
+    return (up + down) / 2 + least
 
 
 def svg(figure: Figure) -> str:

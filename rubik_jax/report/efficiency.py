@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rubik_jax.metrics.paired import Summary, summarise
 from rubik_jax.report.comparison import Strategy, Tables, Target, labels, percent, results
-from rubik_jax.report.drawing import AMBER, BLUE, INK, OTHERS, STYLE, WRONG, svg
+from rubik_jax.report.drawing import AMBER, BLUE, INK, OTHERS, STYLE, WRONG, apart, svg
 
 COLOURS = (BLUE, AMBER, *OTHERS[:2], OTHERS[4], WRONG, OTHERS[2], "#16a34a", OTHERS[3], OTHERS[5])
 MARKS = "osD^vPX*h<"  # beside colours, for eyes and printers that tell few of them
@@ -137,19 +136,10 @@ def _name(axes: Axes, lines: list[Line]) -> None:
     points = to_axes.transform([(place, 100 * of.mean) for place, of in ends])
     step = 0.19 / (axes.figure.get_figheight() * axes.get_position().height)
     for line, (_, of), point, height in zip(
-        lines, ends, points, _apart(points[:, 1], step), strict=True
+        lines, ends, points, apart(points[:, 1], step), strict=True
     ):
         shared = {"clip_on": False, "transform": axes.transAxes, "color": line.colour}
         axes.plot([point[0] + 0.01, 1.02], [point[1], height], linewidth=0.7, **shared)
         axes.plot(1.035, height, line.mark, markersize=4, **shared)
         text = f"{line.name} {percent(of.mean)}"
         axes.text(1.055, height, text, va="center", transform=axes.transAxes)
-
-
-def _apart(heights: Float[np.ndarray, " n"], step: float) -> Float[np.ndarray, " n"]:
-    """Heights from below, moved so that neighbours are a step apart at least."""
-    least = step * np.arange(len(heights))
-    free = np.clip(heights - least, 0, max(0, 1 - least[-1]))
-    # The mean of pushing upwards only and pushing downwards only.
-    up, down = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
-    return (up + down) / 2 + least

@@ -49,6 +49,18 @@ def table(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     return f'<div class="wide"><table><tr><th></th>{head}</tr>\n{body}</table></div>'
 
 
+def matrix(names: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table with the same names for its columns and rows, of cells that are `<td>` elements."""
+    heads = [f"<th>{escape(name)}</th>" for name in names]
+    body = "".join(
+        f"<tr>{head}{''.join(cells)}</tr>\n" for head, cells in zip(heads, rows, strict=True)
+    )
+    return (
+        f'<div class="wide"><table class="confusion"><tr><th></th>{"".join(heads)}</tr>\n'
+        f"{body}</table></div>"
+    )
+
+
 def listing(items: Iterable[str]) -> str:
     """What's bad, one below the other; text that is escaped here."""
     return f'<ul class="bad">{"".join(f"<li>{escape(item)}</li>" for item in items)}</ul>'

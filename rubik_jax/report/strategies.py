@@ -38,6 +38,9 @@ RAISED = str.maketrans(string.digits, "⁰¹²³⁴⁵⁶⁷⁸⁹")
 BOLD = "Bold: 0 is outside the interval, as it is for one in twenty or more by chance alone."
 
 
+Cells = Mapping[tuple[str, str, str], Cell]
+
+
 class Text(NamedTuple):
     """What stands in a cell, or at the head of a column: a line, perhaps another below it."""
 
@@ -66,14 +69,24 @@ def write(folder: Path, tables: Tables) -> None:
     Raises:
         UserError: the folder can't be written.
     """
-    for name, text in {MARKDOWN: markdown(tables), HTML: html(tables)}.items():
+    of_cells = cells(tables)  # whose intervals take most of the time
+    texts = {MARKDOWN: _markdown(tables, of_cells), HTML: _html(tables, of_cells)}
+    for name, text in texts.items():
         with replacing(folder / name) as file:
             file.write(text.encode())
 
 
 def markdown(tables: Tables) -> str:
     """The tables as Markdown, without the pictures."""
-    of_cells = cells(tables)
+    return _markdown(tables, cells(tables))
+
+
+def html(tables: Tables) -> str:
+    """The tables, and pictures of what labels are worth, as one page that needs no network."""
+    return _html(tables, cells(tables))
+
+
+def _markdown(tables: Tables, of_cells: Cells) -> str:
     parts = [f"# {tables.title}", tables.about]
     for grid in _grids(tables, of_cells):
         numbered = "\n".join(f"{i}. {note}" for i, note in enumerate(grid.notes, 1))
@@ -84,9 +97,7 @@ def markdown(tables: Tables) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def html(tables: Tables) -> str:
-    """The tables, and pictures of what labels are worth, as one page that needs no network."""
-    of_cells = cells(tables)
+def _html(tables: Tables, of_cells: Cells) -> str:
     sections = []
     for grid in _grids(tables, of_cells):
         notes = "".join(f"<li>{escape(note)}</li>" for note in grid.notes)
@@ -107,7 +118,7 @@ def html(tables: Tables) -> str:
     return "".join(markup.stream(tables.title, tables.about, sections, _STYLE))
 
 
-def _grids(tables: Tables, of_cells: Mapping[tuple[str, str, str], Cell]) -> list[Grid]:
+def _grids(tables: Tables, of_cells: Cells) -> list[Grid]:
     """The table of the proxies, if there are any, and that of each number of labels."""
     letters = string.ascii_lowercase if len(tables.labelled) > 1 else ("",)
     compared = [
@@ -139,9 +150,7 @@ def _proxies(tables: Tables) -> Grid:
     return Grid(title, (), tuple(map(Text, columns)), tuple(rows), tuple(numbers))
 
 
-def _compared(
-    tables: Tables, of_cells: Mapping[tuple[str, str, str], Cell], labelled: str, number: str
-) -> Grid:
+def _compared(tables: Tables, of_cells: Cells, labelled: str, number: str) -> Grid:
     """A row for each strategy, with what it came to on each target."""
     groups, columns, rows, numbers = [], [], [], {}
     for target in tables.targets:

@@ -44,16 +44,15 @@ def draw(first: np.ndarray, second: np.ndarray) -> str:
 
 def similarities(cosines: np.ndarray) -> str:
     """Cosines [n, n] as a table, the deeper in colour the more alike, the best of a row bold."""
-    numbers = range(1, len(cosines) + 1)
-    head = "".join(f"<th>{number}</th>" for number in numbers)
-    rows = ""
-    for number, line in zip(numbers, cosines, strict=True):
-        cells = ""
-        for place, cosine in enumerate(line):
-            said = f"<b>{cosine:.2f}</b>" if place == np.argmax(line) else f"{cosine:.2f}"
-            depth = 0.5 * max(0.0, float(cosine))
-            cells += f'<td style="background:rgb(59 130 246 / {depth:.2f})">{said}</td>'
-        rows += f"<tr><th>{number}</th>{cells}</tr>\n"
-    return (
-        f'<div class="wide"><table class="confusion"><tr><th></th>{head}</tr>\n{rows}</table></div>'
+
+    def cell(cosine: float, best: bool) -> str:
+        depth, said = 0.5 * max(0.0, float(cosine)), f"{cosine:.2f}"
+        said = f"<b>{said}</b>" if best else said
+        return f'<td style="background:rgb(59 130 246 / {depth:.2f})">{said}</td>'
+
+    best = cosines.argmax(axis=1).tolist()
+    rows = (
+        [cell(cosine, i == most) for i, cosine in enumerate(line)]
+        for line, most in zip(cosines, best, strict=True)
     )
+    return markup.matrix([str(number) for number in range(1, len(cosines) + 1)], rows)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rubik_jax.report import efficiency
+from rubik_jax.report import drawing, efficiency
 from tests.strategies import tables
 
 
@@ -59,8 +59,8 @@ def test_a_picture_is_the_same_each_time_and_knows_no_group_by_name(read):
 def test_names_keep_apart_in_their_order_and_stay_where_there_is_room(seed):
     random = np.random.default_rng(seed)
     heights = np.sort(random.uniform(0, 1, random.integers(1, 12)))
-    apart = efficiency._apart(heights, 0.08)
+    apart = drawing.apart(heights, 0.08)
     assert np.diff(apart).min(initial=1) >= 0.08 - 1e-9
     assert apart.min() >= 0
     assert apart.max() <= 1 + 1e-9
-    np.testing.assert_allclose(efficiency._apart(apart, 0.08), apart, atol=1e-9)
+    np.testing.assert_allclose(drawing.apart(apart, 0.08), apart, atol=1e-9)
