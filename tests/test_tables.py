@@ -15,6 +15,7 @@ from rubik_jax.claims import claim
 from rubik_jax.errors import UserError
 from rubik_jax.main import _shipped as shipped
 from rubik_jax.main import main
+from rubik_jax.modes import cohort as listing
 from rubik_jax.modes import tallying, working
 from rubik_jax.modes.planning import STRATEGIES, in_plan, make_plan
 from rubik_jax.modes.tabulating import find_missing
@@ -255,11 +256,12 @@ def test_tables_say_what_the_runs_files_say(tmp_path):
 def test_what_is_missing_keeps_its_row(tmp_path):
     config = tables.get_config("clips=ucf101,debug")
     config.data.path, config.action.data.path = str(tmp_path / "scans"), str(tmp_path / "videos")
-    missing = find_missing(config)
+    missing = find_missing(config, listing.list_cases(config.pretrain).cases)
     assert missing.keys() == {"action"} and str(tmp_path / "videos") in missing["action"]
     config.data.labels = str(tmp_path / "none.csv")
     (tmp_path / "none.csv").write_text("case,class\nphantom_000,\n")
-    plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), find_missing(config))
+    cases = listing.list_cases(config.pretrain).cases
+    plan = Plan(tmp_path, make_plan(tmp_path, config, shipped), find_missing(config, cases))
     assert plan.missing.keys() == {"action", "classify"}
     begin(plan)
     made = tally(plan, config, "command")

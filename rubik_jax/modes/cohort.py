@@ -122,6 +122,16 @@ def too_small(
     return loader.too_small(shapes, names, window, pad=config.data.pad, knob=knob)
 
 
+def refuse_other_channels(store: Store, about: Mapping[str, Any], config: ConfigDict) -> None:
+    """Raises UserError where the cases have another number of modalities than the run's had."""
+    channels = store.shapes[0][-1]
+    if about.get("channels", channels) != channels:
+        raise UserError(
+            f"the cases of {config.data.path} have {channels} modalities, those of the run "
+            f"{about['channels']}; expected as many, by config.data.modalities"
+        )
+
+
 def say_apart(store: Store, parts: Split) -> None:
     """Warns of scans that are in two parts, and says whether cases stand apart from the others."""
     part_of = {name: part for part, names in parts._asdict().items() for name in names}

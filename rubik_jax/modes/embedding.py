@@ -137,12 +137,7 @@ def _open(
     how = cohort.preprocessing(config, listing.cases, about)
     store, bad = cohort.prepare(listing.cases, how, config)
     store, small = cohort.fitting(store, window, config)
-    channels = store.shapes[0][-1]
-    if channels != about["channels"]:
-        raise UserError(
-            f"the cases of {config.data.path} have {channels} modalities, those of the run "
-            f"{about['channels']}; expected as many, by config.data.modalities"
-        )
+    cohort.refuse_other_channels(store, about, config)
     by_name = {case.name: case for case in listing.cases}
     return store, [by_name[name] for name in store.names], listing.skipped | bad | small
 

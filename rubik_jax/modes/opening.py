@@ -101,14 +101,9 @@ def open_run(
     skipped = left | listing.skipped | bad | small
     cohort.say_skipped(skipped)
     parts, cases = _without(parts, skipped), [c for c in cases if c.name not in skipped]
-    channels = store.shapes[0][-1]
-    if about.get("channels", channels) != channels:
-        raise UserError(
-            f"the cases of {config.data.path} have {channels} modalities, those of the run "
-            f"{about['channels']}; expected as many, by config.data.modalities"
-        )
+    cohort.refuse_other_channels(store, about, config)
     cohort.say_apart(store, parts)
-    task, targets = pose(config, channels, store, cases, parts, about)
+    task, targets = pose(config, store.shapes[0][-1], store, cases, parts, about)
     shares = ", ".join(f"{len(names)} {part}" for part, names in parts._asdict().items())
     say(
         f"{config.data.source}: cases: {shares}; prepared, they take "
@@ -153,12 +148,16 @@ def window_of(config: ConfigDict) -> tuple[int, int, int]:
     return window
 
 
+def answered_by(cases: Sequence[Case], task: str) -> list[Case]:
+    """The cases that have what the task is trained on, one of `SUPERVISED`."""
+    return [case for case in cases if getattr(case, SUPERVISED[task]) is not None]
+
+
 def _answered(cases: Sequence[Case], task: str) -> list[Case]:
     """The cases that have what the task is trained on; UserError where none has."""
     if task not in SUPERVISED:
         return cases
-    what = {"classify": "target", "segment": "label"}[task]
-    answered = [case for case in cases if getattr(case, what) is not None]
+    answered = answered_by(cases, task)
     noun, knob = {
         "classify": ("class", "config.data.labels (a CSV with columns case and class, or folders)"),
         "segment": ("mask", "config.data.masks (a glob), or a source that lists masks"),

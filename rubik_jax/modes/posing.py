@@ -22,7 +22,8 @@ from rubik_jax.types import Task
 WINDOWED = {"reconstruct": reconstruct, "restore": restore, "contrast": contrast}
 TASKS = ("pretrain", *WINDOWED, "classify", "segment")
 SAID = 12  # classes that are named on the terminal
-SUPERVISED = ("classify", "segment")  # those that need answers, and may start from another run
+# Those that need answers, and may start from another run -> where a case has its answer.
+SUPERVISED = {"classify": "target", "segment": "label"}
 
 
 def pose(

@@ -2,16 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from rubik_jax import parallel, workdir
+from rubik_jax.data.cases import Case
+from rubik_jax.data.sources import Listing
 from rubik_jax.data.split import limit, make_split
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
+from rubik_jax.modes.opening import answered_by
 from rubik_jax.modes.planning import STRATEGIES, TARGETS, Shipped, in_plan, make_plan, name_of
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.modes.tallying import tally
@@ -19,10 +22,9 @@ from rubik_jax.modes.working import Plan, estimate, left, work
 from rubik_jax.report import strategies
 from rubik_jax.report.progress import clock, say
 
-# What a run is trained on besides volumes -> where a case has it, and what it's called.
 ANSWERS = {
-    "classify": ("target", "classes: expected them in config.data.labels"),
-    "segment": ("label", "masks: expected them in config.data.masks"),
+    "classify": "classes: expected them in config.data.labels",
+    "segment": "masks: expected them in config.data.masks",
 }
 
 
@@ -52,10 +54,11 @@ def tabulate(
     cells = make_plan(folder, config, shipped)
     for cell in cells:  # also one that is finished, which nobody would look at again
         workdir.check(folder / cell.name, json.loads(cell.config.to_json()))
-    plan = Plan(folder, cells, find_missing(config))
+    listing = cohort.list_cases(config.pretrain)
+    plan = Plan(folder, cells, find_missing(config, listing.cases))
     if not plan.runnable:
         raise UserError(f"nothing of the plan can be run: {next(iter(plan.missing.values()))}")
-    _divide(plan, config)
+    _divide(plan, config, listing)
     costs = estimate(plan, config)
     _say_plan(plan, config, costs)
     if dry_run:
@@ -73,14 +76,14 @@ def tabulate(
     return len(failed)
 
 
-def _divide(plan: Plan, config: ConfigDict) -> None:
+def _divide(plan: Plan, config: ConfigDict, listing: Listing) -> None:
     """Draws the split that all cells on the cohort take over, or keeps that of a plan begun.
 
     Raises:
         UserError: no split comes of it, it isn't drawn as the plan's was, or it leaves fewer cases
             to train on than are asked for.
     """
-    listing, begun = cohort.list_cases(config.pretrain), plan.folder / workdir.CONFIG
+    begun = plan.folder / workdir.CONFIG
     options = json.loads(config.data.split.to_json())
     if begun.exists():
         # The runs take the split from the plan, so that their own configs don't tell.
@@ -93,28 +96,22 @@ def _divide(plan: Plan, config: ConfigDict) -> None:
         drawn = make_split(listing.cases, **options, absent=listing.skipped.keys())
         workdir.write(plan.folder / workdir.SPLIT, drawn._asdict())
     parts = split_of(plan.folder)
-    for target in {cell.target for cell in plan.runnable if cell.target}:
-        answered = [c for c in listing.cases if getattr(c, ANSWERS[TARGETS[target].run][0])]
-        there = {case.name for case in answered}
+    for task in {cell.run for cell in plan.runnable if cell.target}:
+        there = {case.name for case in answered_by(listing.cases, task)}
         labelled = parts._replace(train=tuple(name for name in parts.train if name in there))
         for amount in config.labelled:
             try:
                 limit(labelled, amount, config.data.split.seed)
             except UserError as error:
-                raise UserError(in_plan(str(error), TARGETS[target].run, config)) from error
+                raise UserError(in_plan(str(error), task, config)) from error
 
 
 def _write(plan: Plan, config: ConfigDict, command: str) -> None:
     strategies.write(plan.folder, tally(plan, config, command))
 
 
-def find_missing(config: ConfigDict) -> dict[str, str]:
-    """The strategies whose data, and the targets whose answers, aren't there -> what is missing.
-
-    Raises:
-        UserError: the cohort itself can't be read.
-    """
-    cases = cohort.list_cases(config.pretrain).cases
+def find_missing(config: ConfigDict, cases: Sequence[Case]) -> dict[str, str]:
+    """The strategies whose data, and the targets whose answers, aren't there -> what is missing."""
     missing = {}
     for key in config.strategies:
         if STRATEGIES[key].run == "action":
@@ -123,9 +120,9 @@ def find_missing(config: ConfigDict) -> dict[str, str]:
             except UserError as error:
                 missing[key] = in_plan(str(error), "action", config)
     for key in config.targets:
-        answer, what = ANSWERS[TARGETS[key].run]
-        if not any(getattr(case, answer) is not None for case in cases):
-            missing[key] = f"the cohort has no {what}"
+        task = TARGETS[key].run
+        if not answered_by(cases, task):
+            missing[key] = f"the cohort has no {ANSWERS[task]}"
     return missing
 
 

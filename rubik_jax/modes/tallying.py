@@ -23,16 +23,17 @@ PROXIES = {
     "ordering": {"order": {CT: 0.997, MR: 0.995}},
     "rubik": {"order": {CT: 0.920, MR: 0.929}, "orientation": {CT: 0.931, MR: 0.821}},
 }
-# What a proxy is asked, for people -> the answer's name in its results, and that of its measure.
+# What a proxy is asked, for people -> its measure in the results, and what that is by chance; 0
+# where none is named.
 # Half turns are told as the paper tells them, by two labels each.
 ANSWERS = {
-    "order": ("order", "order_accuracy"),
-    "orientation": ("orientation", "orientation_accuracy"),
-    "turn": ("turn", "turn_accuracy"),
-    "masked cubes": ("mask", "mask_accuracy"),
-    "action": ("", "accuracy"),
-    "explained share of the squared error": ("explained", "explained"),
-    "other view found": ("retrieval", "retrieval_accuracy"),
+    "order": ("order_accuracy", "order_chance"),
+    "orientation": ("orientation_accuracy", "orientation_chance"),
+    "turn": ("turn_accuracy", "turn_chance"),
+    "masked cubes": ("mask_accuracy", "mask_chance"),
+    "action": ("accuracy", "chance"),
+    "explained share of the squared error": ("explained", ""),
+    "other view found": ("retrieval_accuracy", "retrieval_chance"),
 }
 TARGETS = {
     "classify": Target(
@@ -130,11 +131,11 @@ def _proxy(plan: Plan, key: str) -> Proxy:
     answers = tuple(
         Answer(
             name=name,
-            chance=parts[0].get(f"{answer}_chance".lstrip("_"), 0.0),
+            chance=parts[0].get(chance, 0.0),
             values=tuple(part[measure] for part in parts),
             paper=PROXIES.get(key, {}).get(name, {}),
         )
-        for name, (answer, measure) in ANSWERS.items()
+        for name, (measure, chance) in ANSWERS.items()
         if parts
         and measure in parts[0]
         and not (name == "turn" and "orientation_accuracy" in parts[0])
