@@ -46,13 +46,13 @@ def similarities(cosines: np.ndarray) -> str:
     """Cosines [n, n] as a table, the deeper in colour the more alike, the best of a row bold."""
 
     def cell(cosine: float, best: bool) -> str:
-        depth, said = 0.5 * max(0.0, float(cosine)), f"{cosine:.2f}"
+        depth, said = 0.5 * max(0.0, cosine), f"{cosine:.2f}"
         said = f"<b>{said}</b>" if best else said
         return f'<td style="background:rgb(59 130 246 / {depth:.2f})">{said}</td>'
 
     best = cosines.argmax(axis=1).tolist()
     rows = (
         [cell(cosine, i == most) for i, cosine in enumerate(line)]
-        for line, most in zip(cosines, best, strict=True)
+        for line, most in zip(cosines.tolist(), best, strict=True)
     )
     return markup.matrix([str(number) for number in range(1, len(cosines) + 1)], rows)
