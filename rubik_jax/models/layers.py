@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from rubik_jax.models.convolution import Triple, conv3d
+from rubik_jax.models.convolution import Triple, conv3d, conv3d_over_cubes
 
 NORMS = ("group", "batch", "none")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -27,6 +27,7 @@ class Conv3D(nn.Module):
         strides: strides along x, y, z; the output is the input's size divided, rounded up.
         dtype: what is computed in; parameters are float32.
         use_bias: whether a bias is added; a norm that follows has its own.
+        axes: mapped axes; under a vmap over `CUBES` it must be among them.
     """
 
     features: int
@@ -34,13 +35,15 @@ class Conv3D(nn.Module):
     strides: Triple = (1, 1, 1)
     dtype: str = "float32"
     use_bias: bool = True
+    axes: tuple[str, ...] = ()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b u v w f"]:
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         dtype = DTYPES[self.dtype]
-        y = conv3d(x.astype(dtype), kernel.astype(dtype), self.strides)
+        convolve = conv3d_over_cubes if CUBES in self.axes else conv3d
+        y = convolve(x.astype(dtype), kernel.astype(dtype), self.strides)
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))

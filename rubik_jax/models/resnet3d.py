@@ -1,5 +1,7 @@
 """A 3D ResNet: stages of pre-activation residual blocks."""
 
+import functools
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
@@ -17,17 +19,14 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b x y z c"], train: bool) -> Float[Array, "b u v w f"]:
+        conv = functools.partial(Conv3D, self.width, dtype=self.dtype, axes=self.axes)
         bias = self.norm == "none"
         y = nn.relu(Norm(self.norm, self.axes, name="norm0")(x, train))
         if self.strides != (1, 1, 1) or x.shape[-1] != self.width:
-            x = Conv3D(
-                self.width, (1, 1, 1), self.strides, self.dtype, use_bias=False, name="shortcut"
-            )(y)
-        y = Conv3D(self.width, strides=self.strides, dtype=self.dtype, use_bias=bias, name="conv0")(
-            y
-        )
+            x = conv((1, 1, 1), self.strides, use_bias=False, name="shortcut")(y)
+        y = conv(strides=self.strides, use_bias=bias, name="conv0")(y)
         y = nn.relu(Norm(self.norm, self.axes, name="norm1")(y, train))
-        return x + Conv3D(self.width, dtype=self.dtype, use_bias=bias, name="conv1")(y)
+        return x + conv(use_bias=bias, name="conv1")(y)
 
 
 class ResNet3D(nn.Module):
@@ -54,9 +53,8 @@ class ResNet3D(nn.Module):
         self, x: Float[Array, "b x y z c"], train: bool
     ) -> tuple[Float[Array, "b ..."], ...]:
         """Returns the features of every stage, normalised and rectified, the deepest last."""
-        x = Conv3D(self.widths[0], dtype=self.dtype, use_bias=False, name="stem")(
-            x.astype(DTYPES[self.dtype])
-        )
+        stem = Conv3D(self.widths[0], dtype=self.dtype, use_bias=False, axes=self.axes, name="stem")
+        x = stem(x.astype(DTYPES[self.dtype]))
         features = []
         for stage, (width, blocks) in enumerate(zip(self.widths, self.convs, strict=True)):
             for block in range(blocks):

@@ -37,7 +37,8 @@ class VGG3D(nn.Module):
             x = max_pool(x, self.strides[stage])
             for conv in range(convs):
                 name = f"stage{stage}_conv{conv}"
-                x = Conv3D(width, dtype=self.dtype, use_bias=self.norm == "none", name=name)(x)
+                bias = self.norm == "none"
+                x = Conv3D(width, dtype=self.dtype, use_bias=bias, axes=self.axes, name=name)(x)
                 x = Norm(self.norm, self.axes, name=f"stage{stage}_norm{conv}")(x, train)
                 x = nn.relu(x)
             features.append(x)

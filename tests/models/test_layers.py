@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from rubik_jax.models.layers import GroupNorm, conv3d, max_pool
+from rubik_jax.models import winograd
+from rubik_jax.models.convolution import conv3d, conv3d_over_cubes
+from rubik_jax.models.layers import GroupNorm, max_pool
 
 
 def noise(*shape, seed=0):
@@ -31,6 +33,9 @@ def direct(x, kernel, strides):
         ((1, 1, 4, 2, 2), (3, 3, 3), (2, 1, 1)),  # thinner than the kernel
         ((2, 5, 6, 7, 3), (1, 1, 1), (1, 1, 1)),
         ((2, 5, 6, 7, 3), (1, 1, 1), (2, 2, 1)),
+        ((1, 5, 6, 7, 1), (3, 3, 3), (1, 1, 1)),  # columns as rows of memory
+        ((2, 9, 3, 4, 8), (2, 3, 4), (1, 1, 1)),  # even kernels, padded behind more than before
+        ((1, 40, 12, 11, 6), (3, 3, 3), (1, 1, 1)),  # more than a chunk of planes
     ],
 )
 def test_convolution_and_its_gradients_are_those_of_the_direct_form(shape, kernel, strides):
@@ -42,23 +47,68 @@ def test_convolution_and_its_gradients_are_those_of_the_direct_form(shape, kerne
 
         return run(conv3d), run(direct)
 
-    folded, expected = both(noise(*shape), noise(*kernel, shape[-1], 4, seed=1))
-    for ours, theirs in zip(folded, expected, strict=True):
+    for ours, theirs in zip(
+        *both(noise(*shape), noise(*kernel, shape[-1], 4, seed=1)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("taps", [(3, 3, 3), (3, 1, 3), (3, 3, 2)])
+@pytest.mark.parametrize("size", [(8, 5, 6), (11, 4, 3), (3, 4, 5), (36, 14, 12)])
+def test_winograd_s_sums_give_what_the_products_give(size, taps, dtype):
+    """Wide enough for them; in few bits they are still taken in float32."""
+    x, kernel = noise(2, *size, 32), noise(*taps, 32, 33, seed=1) / 30
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
+    assert winograd.pays(taps[0], size[0], 32, 33)
+
+    @jax.jit
+    def both(x, kernel):
+        def run(convolution):
+            out, pull = jax.vjp(lambda x, taps: convolution(x, taps, (1, 1, 1)), x, kernel)
+            return out, *pull(jnp.cos(out))
+
+        return run(conv3d), run(direct)
+
+    least = 2e-5 if dtype == "float32" else 1e-2
+    for ours, theirs in zip(*both(x, kernel), strict=True):
+        assert ours.dtype == theirs.dtype == jnp.dtype(dtype)
+        ours, theirs = (np.asarray(array, np.float32) for array in (ours, theirs))
+        np.testing.assert_allclose(ours, theirs, atol=least * np.abs(theirs).max(), rtol=0)
+
+
+@pytest.mark.parametrize("kernels", [None, 0])
+def test_cubes_under_vmap_are_convolved_as_one_batch(kernels):
+    """Cubes that share a kernel, and cubes that have one each."""
+    x = noise(3, 2, 5, 4, 6, 2)
+    kernel = noise(3, 3, 3, 3, 2, 4, seed=1)[... if kernels == 0 else 0]
+
+    @jax.jit
+    def both(x, kernel):
+        def run(convolution):
+            over = jax.vmap(lambda x, taps: convolution(x, taps, (1, 1, 1)), (0, kernels))
+            out, pull = jax.vjp(over, x, kernel)
+            return out, *pull(jnp.sin(out))
+
+        return run(conv3d_over_cubes), run(direct)
+
+    for ours, theirs in zip(*both(x, kernel), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("platform", "axes"), [("cpu", 2), ("cuda", 3), ("tpu", 3)])
-def test_convolution_is_folded_on_the_cpu_and_direct_elsewhere(platform, axes):
+@pytest.mark.parametrize(("platform", "direct"), [("cpu", 0), ("cuda", 3), ("tpu", 3)])
+@pytest.mark.parametrize("channels", [2, 8, 32])
+def test_only_accelerators_are_handed_convolutions_of_three_axes(platform, direct, channels):
     def loss(x, kernel):
-        return jnp.sum(conv3d(x, kernel, (1, 2, 1)) ** 2)
+        return jnp.sum(conv3d(x, kernel, (1, 1, 1)) ** 2)
 
     traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(
-        noise(1, 4, 4, 4, 2), noise(3, 3, 3, 2, 2)
+        noise(1, 4, 4, 4, channels), noise(3, 3, 3, channels, 32)
     )
     text = traced.lower(lowering_platforms=(platform,)).as_text()
-    convolutions = re.findall(r"stablehlo\.convolution.*-> tensor<([^>]*)>", text)
-    assert len(convolutions) == 3  # forward, and a gradient each
-    assert {shape.count("x") for shape in convolutions} == {axes + 2}
+    results = re.findall(r"stablehlo\.convolution.*-> tensor<([^>]*)>", text)
+    # Forward, and a gradient each.
+    assert sum(shape.count("x") == 5 for shape in results) == direct
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(16, 8), (12, 6), (7, 7), (1, 1)])
