@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rubik_jax import knobs, workdir
+from rubik_jax import allocator, knobs, workdir
 from rubik_jax.data.cases import short
 from rubik_jax.errors import UserError
 from rubik_jax.keeping import DivergedError
@@ -247,4 +247,5 @@ def _interrupt(*_: object) -> None:
 if __name__ == "__main__":
     # As a scheduler ends a job: nothing is left half-done.
     signal.signal(signal.SIGTERM, _interrupt)
+    allocator.keep_freed_memory()
     sys.exit(main(sys.argv))
