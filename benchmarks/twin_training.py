@@ -89,6 +89,12 @@ def contestant(
     )
     batches: Iterator[list[Tensor]] = (each for each in loader)
     held = train.put(next(batches))
+
+    def close() -> None:
+        batches.close()
+        # What was compiled counts towards a limit, beyond which others would not be.
+        torch.compiler.reset()
+
     return Contestant(
         name="PyTorch, compiled" if train.compiled else "PyTorch",
         parameters=sum(each.numel() for each in train.parameters),
@@ -96,7 +102,7 @@ def contestant(
         cubes=cubes,
         step=lambda: train.step(*train.put(next(batches))),
         bare=lambda: train.step(*held),
-        close=batches.close,
+        close=close,
     )
 
 
