@@ -229,7 +229,7 @@ def _bytes(compiled: jax.stages.Compiled) -> int:
 
 
 def _cell(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3g}"
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def _options() -> argparse.Namespace:
