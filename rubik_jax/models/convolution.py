@@ -16,14 +16,13 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
 from rubik_jax.models import winograd
+from rubik_jax.models.chunks import divide
 
 Triple = tuple[int, int, int]
 
 # Up to so many channels, columns are rows of memory rather than pieces of a row: a voxel of few
 # channels is too short a piece to copy.
 _FEW, _FEW_FOR_KERNEL = 2, 4
-# Voxels of a product in the kernel's gradient: enough for all cores, few enough for their cache.
-_CHUNK = 4096
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -144,7 +143,6 @@ def _kernel_by_sums(x: Array, cotangent: Array, shape: tuple[int, ...], pads) ->
         x,
         cotangent,
         before,
-        _CHUNK,
         shifts=functools.partial(_shifted, axis=2, taps=k),
         met=functools.partial(_shifted, axis=1, taps=j),
     )
@@ -234,28 +232,20 @@ def _kernel_by_chunks(x: Array, cotangent: Array, shape: tuple[int, ...], pads) 
     copies instead of 27, and a product of matrices that are both wide.
     """
     i, j, k, channels, features = shape
-    batch, _, height, width, _ = cotangent.shape
     (before, behind), *across = pads
-    planes = min(x.shape[1], -(-_CHUNK // (height * width)))
-    chunks = -(-x.shape[1] // planes)
-    rest = chunks * planes - x.shape[1]
-    x = _padded(x, [(0, rest), *across])
+    chunks = divide(*x.shape[:2], cotangent.shape[2] * cotangent.shape[3])
+    x = _padded(x, [(0, chunks.rest), *across])
     # Plane p of x meets planes p + before - tap of the output's gradient.
-    most = i - 1 - before
-    cotangent = _padded(cotangent, [(most, i - 1 - behind + rest), (0, 0), (0, 0)])
+    cotangent = _padded(cotangent, [(i - 1 - before, i - 1 - behind + chunks.rest), (0, 0), (0, 0)])
+    contract = (((0, 1, 2, 3), (0, 1, 2, 3)), ((), ()))
 
-    def one(total: Array, chunk: Array) -> tuple[Array, None]:
-        where = (chunk // chunks, chunk % chunks * planes, 0, 0, 0)
-        seen = lax.dynamic_slice(x, where, (1, planes, *x.shape[2:]))
+    def products(chunk: Array) -> Array:
+        seen = chunks.cut(x, chunk, 1, chunks.parts)
+        met = chunks.cut(cotangent, chunk, 1, chunks.parts + i - 1)
         seen = _shifted(_shifted(seen, 3, k), 2, j)
-        met = lax.dynamic_slice(cotangent, where, (1, planes + i - 1, height, width, features))
-        met = _shifted(met, 1, i)
-        pair = met.reshape(-1, i * features), seen.reshape(-1, j * k * channels)
-        return total + lax.dot_general(*pair, (((0,), (0,)), ((), ()))), None
+        return lax.dot_general(_shifted(met, 1, i), seen, contract)
 
-    total = jnp.zeros((i * features, j * k * channels), cotangent.dtype)
-    total, _ = lax.scan(one, total, jnp.arange(batch * chunks))
-    taps = jnp.flip(total.reshape(i, features, j, k, channels), 0)
+    taps = jnp.flip(chunks.sum(products).reshape(i, features, j, k, channels), 0)
     return taps.transpose(0, 2, 3, 4, 1)
 
 

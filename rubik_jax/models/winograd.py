@@ -8,11 +8,12 @@ the plain form is off by 1e-6.
 
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
+
+from rubik_jax.models.chunks import divide
 
 _TILE = 4
 _OF_VOXELS = np.array(
@@ -62,14 +63,13 @@ def convolve(
         plain: (voxels [n, 1, y, z, c], kernel [1, j, k, c, f]) -> its convolution within a plane.
     """
     batch, planes = x.shape[:2]
-    tiles, padded = _tiled(x, before)
+    tiles, padded = _tiled(x, before, -planes % _TILE)
     sums = [_sum(row, _tile_planes(padded, tiles)) for row in _OF_VOXELS]
     taps = jnp.einsum("ta,a...->t...", _OF_TAPS, kernel, precision="highest")
-    alone = (batch * tiles, 1, *x.shape[2:])
     products = [
-        plain(voxels.reshape(alone), tap[None]) for voxels, tap in zip(sums, taps, strict=True)
+        plain(voxels[:, None], tap[None])[:, 0] for voxels, tap in zip(sums, taps, strict=True)
     ]
-    outputs = jnp.stack([_sum(row, products)[:, 0] for row in _OF_PRODUCTS], axis=1)
+    outputs = jnp.stack([_sum(row, products) for row in _OF_PRODUCTS], axis=1)
     return outputs.reshape(batch, tiles * _TILE, *outputs.shape[2:])[:, :planes]
 
 
@@ -77,7 +77,6 @@ def kernel_gradient(
     x: Float[Array, "b x y w c"],
     cotangent: Float[Array, "b x v z f"],
     before: int,
-    chunk: int,
     shifts: Callable[[Array], Array],
     met: Callable[[Array], Array],
 ) -> Float[Array, "3 p q"]:
@@ -87,52 +86,42 @@ def kernel_gradient(
         x: voxels, padded as `shifts` wants it.
         cotangent: the gradient of the output, padded as `met` wants it.
         before: as in `convolve`.
-        chunk: voxels of a product, about.
         shifts: of voxels [n, y, w, c] what some of a plane's taps see, [n, y, z, q].
         met: of the cotangent [n, v, z, f] what the others see, [n, y, z, p].
     """
     batch, planes = x.shape[:2]
-    tiles, padded = _tiled(x, before)
-    together = max(1, min(tiles, chunk // (cotangent.shape[2] * cotangent.shape[3])))
-    while tiles % together:
-        together -= 1
-    cotangent = jnp.pad(cotangent, ((0, 0), (0, tiles * _TILE - planes), *((0, 0),) * 3))
+    chunks = divide(batch, -(-planes // _TILE), cotangent.shape[2] * cotangent.shape[3])
+    rest = -planes % _TILE + chunks.rest * _TILE
+    cotangent = jnp.pad(cotangent, ((0, 0), (0, rest), *((0, 0),) * 3))
+    _, x = _tiled(x, before, rest)
+    contract = (((0, 1, 2), (0, 1, 2)), ((), ()))
 
-    def cut(array: Array, where: Array, planes: int) -> Array:
-        image, first = where // (tiles // together), where % (tiles // together)
-        start = (image, first * together * _TILE, 0, 0, 0)
-        return lax.dynamic_slice(array, start, (1, planes, *array.shape[2:]))
-
-    def products(where: Array) -> Array:
-        voxels = _tile_planes(cut(padded, where, together * _TILE + 2), together)
-        outputs = _tile_planes(cut(cotangent, where, together * _TILE), together, _TILE)
-        pairs = [
-            (met(_sum(of_products, outputs)[0]), shifts(_sum(of_voxels, voxels)[0]))
+    def products(chunk: Array) -> Array:
+        reach = chunks.parts * _TILE
+        voxels = _tile_planes(chunks.cut(x, chunk, _TILE, reach + 2), chunks.parts)
+        outputs = _tile_planes(chunks.cut(cotangent, chunk, _TILE, reach), chunks.parts, _TILE)
+        found = [
+            lax.dot_general(
+                met(_sum(of_products, outputs)), shifts(_sum(of_voxels, voxels)), contract
+            )
             for of_products, of_voxels in zip(_OF_PRODUCTS.T, _OF_VOXELS, strict=True)
         ]
-        contract = (((0, 1, 2), (0, 1, 2)), ((), ()))
-        return jnp.stack([lax.dot_general(*pair, contract) for pair in pairs])
+        return jnp.stack(found)
 
-    def add(total: Array, where: Array) -> tuple[Array, None]:
-        return total + products(where), None
-
-    first = jax.eval_shape(products, jnp.zeros((), jnp.int32))
-    total = jnp.zeros(first.shape, first.dtype)
-    total, _ = lax.scan(add, total, jnp.arange(batch * tiles // together))
-    return jnp.einsum("ta,t...->a...", _OF_TAPS, total, precision="highest")
+    return jnp.einsum("ta,t...->a...", _OF_TAPS, chunks.sum(products), precision="highest")
 
 
-def _tiled(x: Array, before: int) -> tuple[int, Array]:
+def _tiled(x: Array, before: int, rest: int) -> tuple[int, Array]:
     """How many tiles there are, and the voxels with the zeros that they reach into."""
-    tiles = -(-x.shape[1] // _TILE)
-    behind = tiles * _TILE + 2 - before - x.shape[1]
-    return tiles, jnp.pad(x, ((0, 0), (before, behind), *((0, 0),) * 3))
+    padded = jnp.pad(x, ((0, 0), (before, 2 - before + rest), *((0, 0),) * 3))
+    return (x.shape[1] + rest) // _TILE, padded
 
 
 def _tile_planes(x: Array, tiles: int, reach: int = _TILE + 2) -> list[Array]:
-    """Plane 0, 1, ... of every tile, [b, tiles, y, z, c] each."""
+    """Plane 0, 1, ... of every tile, as images of their own, [b * tiles, y, z, c] each."""
     last = (tiles - 1) * _TILE
-    return [x[:, plane : plane + last + 1 : _TILE] for plane in range(reach)]
+    each = [x[:, plane : plane + last + 1 : _TILE] for plane in range(reach)]
+    return [planes.reshape(-1, *planes.shape[2:]) for planes in each]
 
 
 def _sum(factors: np.ndarray, terms: Sequence[Array]) -> Array:
