@@ -1,23 +1,41 @@
 """What a measurement was taken on, in words."""
 
 import datetime
-import importlib.metadata
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("numpy", "nibabel", "grain", "jax", "monai", "torch", "blosc2")
+from benchmarks import contest
+
+PACKAGES = (
+    *("numpy", "nibabel", "grain", "jax", "jaxlib", "flax", "optax"),
+    *("monai", "torch", "blosc2"),
+)
 
 
 def describe() -> dict:
-    """The date, the machine, how busy it was at the start, and the versions."""
-    return {
+    """The date, the machine, its devices, how busy it was at the start, and the versions.
+
+    Packages that aren't installed have none.
+    """
+    installed = {each.name for each in metadata.distributions()}
+    # Asked in another process, since one that knows its devices holds them.
+    device = contest.apart(contest.Call("benchmarks.machine:device"))
+    return device | {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} CPU cores, {_memory():.0f} GiB of memory, {_system()}",
         "load": round(os.getloadavg()[0], 2),
         "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        | {name: metadata.version(name) for name in PACKAGES if name in installed},
     }
+
+
+def device() -> dict:
+    """What JAX computes on: "device" in words, and whether that is "on_cpu"."""
+    from rubik_jax import parallel
+
+    return {"device": parallel.describe(), "on_cpu": parallel.on_cpu()}
 
 
 def bytes_read() -> int:
