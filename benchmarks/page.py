@@ -65,10 +65,10 @@ def _device_memory(row: Row) -> str:
 
 
 TABLES = {
-    "Rates, and ms of a step: streamed from the host, resident on the device, on one batch held there": {
+    "Rates, and ms of a step: streamed, resident on the device, on one batch held there": {
         "batch": lambda row: str(row["batch"]),
         "parameters": lambda row: str(row["parameters"]),
-        "cubes/s": lambda row: f"{row['cubes_per_second'] or 0:.4g}",
+        "cubes/s": lambda row: f"{row['cubes_per_second']:.4g}",
         "volumes/s": lambda row: f"{row['volumes_per_second']:.4g}",
         "streamed": _ms("step"),
         "resident": _ms("resident"),

@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures one case after another, then prints the tables and writes the JSON file."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _options(arguments)
-    found = machine.describe() | {"command": " ".join(["python -m benchmarks.speed", *arguments])}
+    command = " ".join(["python -m benchmarks.speed", *arguments])
+    found = machine.describe() | {"command": command}
     found["training"] = []
     for about, config in _asked(options):
         print(page.label(about), "...", file=sys.stderr)
@@ -99,7 +100,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="volumes of a step, instead of what suits")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args(arguments)
-    for name, known in (choices | {"against": ("torch", "monai")}).items():
+    choices["against"] = ("torch", "monai")
+    for name, known in choices.items():
         asked = [each for each in getattr(options, name).split(",") if each]
         setattr(options, name, asked)
         if not {*asked} <= {*known}:
