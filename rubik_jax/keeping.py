@@ -10,7 +10,6 @@ from jaxtyping import PyTree
 from rubik_jax import metrics, parallel
 from rubik_jax.errors import UserError
 from rubik_jax.evaluate import make_evaluation
-from rubik_jax.report import mistakes, page
 from rubik_jax.report.progress import say
 from rubik_jax.step import State
 from rubik_jax.types import Metrics
@@ -122,6 +121,8 @@ class Keeper:
 
     def stop(self, step: int, state: State) -> None:
         """Evaluates and saves, as is due."""
+        from rubik_jax.report import mistakes  # here, as `page`: matplotlib can wait till then
+
         on_host = parallel.unreplicate(state)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(on_host.params)):
             raise DivergedError(self._hint(step))
@@ -158,6 +159,8 @@ class Keeper:
 
     def show_page(self, step: int) -> None:
         """Brings the page of the run up to date, with the scores of the last evaluation."""
+        from rubik_jax.report import page
+
         page.write(
             self.workdir,
             self.describe(self.evaluated),

@@ -15,13 +15,7 @@ from rubik_jax import allocator, knobs, workdir
 from rubik_jax.data.cases import short
 from rubik_jax.errors import UserError
 from rubik_jax.keeping import DivergedError
-from rubik_jax.modes.embedding import embed_cases
-from rubik_jax.modes.evaluating import evaluate
 from rubik_jax.modes.posing import TASKS
-from rubik_jax.modes.predicting import predict
-from rubik_jax.modes.preparing import prepare
-from rubik_jax.modes.tabulating import tabulate
-from rubik_jax.modes.training import train
 
 MODES = ("train", "prepare", "tables", "evaluate", "predict", "embed")
 # Those that a config is given to; the others find it in the run.
@@ -76,14 +70,23 @@ def main(arguments: list[str]) -> int:
 
 def _run(command: Command, said: str) -> int:
     """Does what is asked for; returns the exit status."""
+    # A mode is imported when it's asked for: what they bring along takes more than a second.
     folder, config = command.folder, command.config
     if command.mode == "train":
+        from rubik_jax.modes.training import train
+
         train(folder, config, said, dry_run=command.dry_run)
     elif command.mode == "prepare":
+        from rubik_jax.modes.preparing import prepare
+
         prepare(folder, config, said, dry_run=command.dry_run)
     elif command.mode == "tables":
+        from rubik_jax.modes.tabulating import tabulate
+
         return min(1, tabulate(folder, config, said, _shipped, dry_run=command.dry_run))
     elif command.mode == "predict":
+        from rubik_jax.modes.predicting import predict
+
         if command.input is None or command.output is None:
             lacking = "--input" if command.input is None else "--output"
             raise UserError(f"{lacking} is missing; expected a file or folder to predict, and one")
@@ -95,8 +98,12 @@ def _run(command: Command, said: str) -> int:
                 "for what is found in another way than the run's own"
             )
         if command.mode == "embed":
+            from rubik_jax.modes.embedding import embed_cases
+
             embed_cases(folder, config, command.output, command.changed)
         else:
+            from rubik_jax.modes.evaluating import evaluate
+
             evaluate(folder, config, command.output)
     return 0
 

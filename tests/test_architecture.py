@@ -177,3 +177,31 @@ def test_data_and_configs_load_without_jax():
         [sys.executable, "-c", load], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+# What only some runs need, or only later: each takes from a tenth of a second to several.
+HEAVY = (
+    *("orbax", "grain", "tensorboardX", "matplotlib", "PIL", "scipy.ndimage", "scipy.spatial"),
+    *("sklearn", "SimpleITK", "av", "tensorflow_datasets"),
+)
+WRITERS = ("orbax", "tensorboardX")  # of a run's checkpoints and records, from its first moment
+
+
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [
+        ("rubik_jax", ("jax", "flax", "optax", *HEAVY)),
+        ("rubik_jax.main", HEAVY),
+        # A run begins with its data and its step; drawing and judging come later.
+        ("rubik_jax.modes.training", tuple(n for n in HEAVY if n not in WRITERS)),
+    ],
+)
+def test_what_is_heavy_loads_when_it_is_used(module, spared):
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {*spared} & {*run.stdout.split()}

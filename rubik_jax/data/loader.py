@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Iterator, Sequence
 
-import grain
 import numpy as np
 
 from rubik_jax.data.arrays_on_disk import Array
@@ -93,6 +92,8 @@ def training_batches(
         batch; and "label": int16 [b, x, y, z], `IGNORED` beyond the volume, and "target":
         int32 [b], where the examples have them.
     """
+    import grain  # here: it takes a quarter of a second, and cropping doesn't need it
+
     index = np.arange(batch_size, dtype=np.int32)
 
     @functools.lru_cache(maxsize=8)

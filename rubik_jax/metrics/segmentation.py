@@ -5,8 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy import ndimage
-from scipy.spatial import KDTree
 
 from rubik_jax.metrics.cases import mean_over_cases
 from rubik_jax.metrics.sums import overlap_scores
@@ -97,6 +95,8 @@ def surface_distances(
         diagonal = math.hypot(*(n * mm for n, mm in zip(truth.shape, spacing, strict=True)))
         distance = diagonal if truth.any() or guess.any() else math.nan
         return {"hd95": distance, "assd": distance}
+    from scipy.spatial import KDTree  # here, as `ndimage`: `REGIONS` shouldn't cost their loading
+
     # Between points: a map of distances would grow to the whole scan with one stray voxel.
     points = [_surface(mask) * np.asarray(spacing) for mask in (truth, guess)]
     trees = [KDTree(of) for of in points]
@@ -115,6 +115,8 @@ def _overlap(
 
 
 def _surface(mask: Bool[np.ndarray, "x y z"]) -> Int[np.ndarray, "n 3"]:
+    from scipy import ndimage
+
     # Outside its box a mask is as empty as outside the volume.
     (box,) = ndimage.find_objects(mask.astype(np.uint8))
     surface = mask[box] & ~ndimage.binary_erosion(mask[box])

@@ -20,7 +20,7 @@ from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import Division, split_of
-from rubik_jax.report import mistakes, page, tables
+from rubik_jax.report import tables
 from rubik_jax.report.progress import say, track
 from rubik_jax.step import EVALUATION, stream
 
@@ -66,6 +66,8 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     Raises:
         UserError: the run, or its cases, can't be read.
     """
+    from rubik_jax.report import page  # here, as `mistakes`: matplotlib can wait till then
+
     source = export.load_source(folder)
     # The split of the run, whatever has been added to the cohort since.
     run = run or open_run(config, lambda *_: Division(split_of(folder), {}), source.description)
@@ -103,6 +105,8 @@ def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Division:
 
 def _play(run: Run, config: ConfigDict, source: Source, part: str) -> tuple[dict, dict[str, Any]]:
     """The numbers of a pre-training and of its probes; some of its windows and its mistakes."""
+    from rubik_jax.report import mistakes
+
     replicated = parallel.replicate(source.variables)
     results, mistaken = {}, {}
     for name, evaluation in {"": run.task.evaluate, **run.task.probes}.items():
