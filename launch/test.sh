@@ -12,7 +12,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh" base test
 # Two workers share the cores and what they compile, and the next call finds that again. Tests of a
 # file stay together, since they share runs too.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-export JAX_COMPILATION_CACHE_DIR="$PWD/.cache/jax" JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS=0.1
+export JAX_COMPILATION_CACHE_DIR="$PWD/.cache/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 
 # Most programs run once or twice, which isn't worth optimising. jax 0.10 has quicker emitters, too;
 # later versions abort at their name.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rubik_jax import allocator, knobs, workdir
+from rubik_jax import allocator, knobs, parallel, workdir
 from rubik_jax.data.cases import short
 from rubik_jax.errors import UserError
 from rubik_jax.keeping import DivergedError
@@ -21,6 +21,7 @@ MODES = ("train", "prepare", "tables", "evaluate", "predict", "embed")
 # Those that a config is given to; the others find it in the run.
 EARLIER = ("train", "prepare", "tables")
 TABLES = "tables"  # the task of a config that is a plan of runs, and the mode that takes it
+COMPILED = ".compiled"  # beside the run's folder: the programs of all runs there
 # What the later modes may change of a run's config: what is looked at, not what was trained.
 SOURCE = (
     *("source", "path", "name", "modalities", "missing", "masks", "labels", "count"),
@@ -72,6 +73,7 @@ def _run(command: Command, said: str) -> int:
     """Does what is asked for; returns the exit status."""
     # A mode is imported when it's asked for: what they bring along takes more than a second.
     folder, config = command.folder, command.config
+    parallel.keep_compiled(folder.absolute().parent / COMPILED)
     if command.mode == "train":
         from rubik_jax.modes.training import train
 

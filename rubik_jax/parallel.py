@@ -1,8 +1,11 @@
 """Devices: the only file that knows how many there are."""
 
+import os
 import resource
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from rubik_jax.errors import UserError
+from rubik_jax.report.progress import say
 from rubik_jax.types import DEVICES
+
+KEPT = 2**30  # bytes of compiled programs at most
 
 
 def count() -> int:
@@ -29,10 +35,35 @@ def on_cpu() -> bool:
 def keep_compiled(folder: Path) -> None:
     """Keeps compiled programs in that folder, for the next process, unless they are kept already.
 
-    $JAX_COMPILATION_CACHE_DIR names another place.
+    $JAX_COMPILATION_CACHE_DIR names another place, and then jax's other variables count as well.
+    Beyond `KEPT` bytes the programs go that were used the longest ago. A folder that can't be read
+    or written does no harm; one of another user is left alone, since what lies there is executed.
     """
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    with suppress(OSError):  # it isn't there yet, can't be read, or another process forgets too
+        if folder.stat().st_uid != os.getuid():
+            say(f"{folder} is another user's, so compiled programs aren't kept")
+            return
+        _forget(folder)
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    # The dozens of small programs that a start compiles take longer together than the step.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _forget(folder: Path) -> None:
+    """Deletes the programs that were used the longest ago, down to `KEPT` bytes.
+
+    Not by jax_compilation_cache_max_size: that needs another package, and a process that is killed
+    between two of its writes would keep all later ones from writing.
+    """
+    found = [(file, file.stat()) for file in folder.glob("*-cache")]
+    left = KEPT
+    for file, at in sorted(found, key=lambda each: max(each[1].st_mtime, each[1].st_atime))[::-1]:
+        left -= at.st_size
+        if left < 0:
+            file.unlink()
 
 
 def describe() -> str:

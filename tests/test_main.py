@@ -12,7 +12,7 @@ import pytest
 
 import rubik_jax
 from configs import pretrain
-from rubik_jax import checkpoints, workdir
+from rubik_jax import checkpoints, parallel, workdir
 from rubik_jax.main import main
 
 SMALL = [
@@ -279,3 +279,10 @@ def test_modalities_in_another_order_than_the_runs_are_refused(tmp_path, capsys,
     swapped = "--config.data.modalities=('*/*_flair.nrrd','*/*_t1w.nrrd')"
     assert main(["main", f"--mode={mode}", f"--workdir={tmp_path}", swapped]) == 2
     assert "in another order; expected T1w, FLAIR" in sentence(capsys)
+
+
+def test_programs_are_kept_beside_the_run(cohort, monkeypatch):
+    asked = []
+    monkeypatch.setattr(parallel, "keep_compiled", asked.append)
+    assert main(command(cohort, "--mode=prepare", "--dry_run")) == 0
+    assert asked == [cohort.parent / ".compiled"]

@@ -1,7 +1,14 @@
-"""Answers come back one for each window, however many windows there are."""
+"""Answers come back one for each window, and programs are kept for the next process."""
 
+import os
+import warnings
+from pathlib import Path
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from rubik_jax import parallel
 
@@ -16,3 +23,87 @@ def test_every_window_gets_its_own_answer():
         answers = forward(windows)
         assert isinstance(answers, np.ndarray)
         np.testing.assert_allclose(answers, windows.sum(axis=(1, 2)) * 3, rtol=1e-5)
+
+
+@pytest.fixture
+def nothing_kept():
+    """jax as a user finds it who has named no place for compiled programs."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    compilation_cache.reset_cache()
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    compilation_cache.reset_cache()
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def three_steps() -> tuple[np.ndarray, np.ndarray]:
+    """What comes of a state that each step takes over, compiled as in a new process."""
+
+    def step(state, batch, resident):
+        del resident
+        return (state[0] * 0.9 + batch, jnp.sin(state[1])), batch.sum()
+
+    jax.clear_caches()
+    state = parallel.replicate((jnp.arange(999, dtype=jnp.float32), jnp.ones((7, 5))))
+    batch = parallel.replicate(jnp.linspace(0, 1, 999))
+    compiled = parallel.mapped_step(step, state, batch, None)
+    for _ in range(3):
+        state, _ = compiled(state, batch, None)
+    return parallel.unreplicate(state)
+
+
+def test_kept_programs_are_found_and_give_the_same_bits(nothing_kept, tmp_path):
+    heard = []
+
+    def listen(event, **_):
+        heard.append(event.rpartition("/")[2])
+
+    jax.monitoring.register_event_listener(listen)
+    parallel.keep_compiled(tmp_path / "kept")
+    first = three_steps()
+    kept = {file.name for file in (tmp_path / "kept").iterdir()}
+    assert "cache_hits" not in heard
+    again = three_steps()
+    jax.monitoring.unregister_event_listener(listen)
+    assert "cache_hits" in heard
+    assert kept == {file.name for file in (tmp_path / "kept").iterdir()}
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+
+
+@pytest.mark.parametrize("harm", ["torn", "no folder"])
+def test_what_cannot_be_read_or_written_does_no_harm(nothing_kept, tmp_path, harm):
+    expected = three_steps()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parallel.keep_compiled(tmp_path / "kept")
+        if harm == "torn":
+            three_steps()
+            for file in (tmp_path / "kept").iterdir():
+                file.write_bytes(file.read_bytes()[:100])
+        else:
+            (tmp_path / "kept").write_text("something else")
+        jax.tree.map(np.testing.assert_array_equal, three_steps(), expected)
+
+
+def test_programs_that_were_used_longest_ago_go_first(nothing_kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "KEPT", 25)
+    for age, name in enumerate(("new-cache", "older-cache", "oldest-cache")):
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, times=(1e9 - age, 1e9 - age))
+    parallel.keep_compiled(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"new-cache", "older-cache"}
+
+
+def test_a_place_named_before_is_kept_to_and_that_of_another_user_not_used(
+    nothing_kept, tmp_path, monkeypatch, capsys
+):
+    with monkeypatch.context() as others:
+        others.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+        parallel.keep_compiled(tmp_path)
+    assert jax.config.jax_compilation_cache_dir is None
+    assert "another user's" in capsys.readouterr().out
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        parallel.keep_compiled(folder)
+        assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "first"

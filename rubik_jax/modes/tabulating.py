@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from rubik_jax import parallel, workdir
+from rubik_jax import workdir
 from rubik_jax.data.cases import Case
 from rubik_jax.data.sources import Listing
 from rubik_jax.data.split import limit, make_split
@@ -50,7 +50,6 @@ def tabulate(
     """
     if workdir.begun(folder):
         raise UserError(f"--workdir={folder} is a run; expected a folder of the plan's own")
-    parallel.keep_compiled(folder / "compiled")
     cells = make_plan(folder, config, shipped)
     for cell in cells:  # also one that is finished, which nobody would look at again
         workdir.check(folder / cell.name, json.loads(cell.config.to_json()))
