@@ -1,7 +1,9 @@
 """The one training loop, for any task: evaluate, save, next batch, step, log the step before."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ from rubik_jax.report.stopwatch import Stopwatch
 from rubik_jax.step import State, initialise, make_state, make_step
 from rubik_jax.types import Metrics, Task
 
+AHEAD = 2  # calls whose windows are on their way to the devices, beside the one they work on
+
 Batches = Iterable[dict[str, np.ndarray]]
 
 
@@ -27,7 +31,8 @@ class Data(NamedTuple):
     """Where a run's examples come from.
 
     Attributes:
-        training: step -> endless batches from that step on; not used where there is `resident`.
+        training: (step, how many) -> endless batches from that step on, so many steps' at a time,
+            stacked; not used where there is `resident`.
         resident: the training cohort for the devices, with a leading axis of devices, or None.
         validation: makes the batches that `best` is chosen on; None where nothing is held out.
         foreground: the share of resident windows that must hold a labelled voxel.
@@ -35,7 +40,7 @@ class Data(NamedTuple):
             None where that isn't asked for.
     """
 
-    training: Callable[[int], Iterator[dict[str, np.ndarray]]]
+    training: Callable[[int, int], Iterator[dict[str, np.ndarray]]]
     resident: dict[str, np.ndarray] | None
     validation: Callable[[], Batches] | None
     foreground: float = 0.0
@@ -199,8 +204,13 @@ def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:
     if data.resident is not None:
         while True:
             yield None
-    batches = data.training(first)
-    while True:
-        group = [next(batches) for _ in range(stride)]
-        stacked = {name: np.stack([batch[name] for batch in group]) for name in group[0]}
-        yield parallel.shard(stacked, axis=1)
+    batches = (parallel.shard(each, axis=1) for each in data.training(first, stride))
+    # In another thread, since to begin a transfer takes the host as long as to begin a step.
+    thread = ThreadPoolExecutor(1)
+    try:
+        begun = deque(thread.submit(next, batches) for _ in range(AHEAD))
+        while True:
+            yield begun.popleft().result()
+            begun.append(thread.submit(next, batches))
+    finally:
+        thread.shutdown(cancel_futures=True)

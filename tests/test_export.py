@@ -70,8 +70,8 @@ def run(tmp_path_factory):
     rngs = map(np.random.default_rng, range(3))
     volumes = [{"window": rng.random((10, 5, 5, 1), np.float32)} for rng in rngs]
     data = Data(
-        lambda start: loader.training_batches(
-            volumes, window=task.window, batch_size=2, seed=0, start=start
+        lambda start, together: loader.training_batches(
+            volumes, window=task.window, batch_size=2, seed=0, start=start, together=together
         ),
         None,
         lambda: loader.held_out_batches(

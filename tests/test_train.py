@@ -1,6 +1,8 @@
 """The loop: resumed equals uninterrupted, however a step is worked off; what isn't finite stops."""
 
+import itertools
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs.pretrain import get_config as pretrain_config
-from rubik_jax import checkpoints
+from rubik_jax import checkpoints, train
 from rubik_jax.data import loader
 from rubik_jax.errors import UserError
 from rubik_jax.keeping import DivergedError
@@ -91,9 +93,14 @@ class CrashError(Exception):
 
 
 def data(the_task, pace: Pace, *, resident: bool = False, crash_at: int | None = None) -> Data:
-    def training(start: int):
+    def training(start: int, together: int):
         batches = loader.training_batches(
-            volumes(), window=the_task.window, batch_size=pace.batch_size, seed=0, start=start
+            volumes(),
+            window=the_task.window,
+            batch_size=pace.batch_size,
+            seed=0,
+            start=start,
+            together=together,
         )
         for step, batch in enumerate(batches, start=start):
             if step == crash_at:
@@ -174,6 +181,26 @@ def test_every_stop_says_where_the_time_went_and_a_resumed_run_adds_up(tmp_path)
     assert times[-1]["process_bytes"] >= times[0]["process_bytes"] > 2**20
 
 
+def test_windows_are_on_their_way_before_they_are_needed():
+    made = []
+
+    def training(first: int, together: int):
+        for step in itertools.count(first, together):
+            made.append(threading.get_ident())
+            yield {"window": np.full((together, 4, 3), step, np.float16)}
+
+    calls = train._calls(Data(training, None, None), 6, 2)
+    for taken, step in enumerate((6, 8, 10), start=1):
+        window = next(calls)["window"]
+        assert isinstance(window, jax.Array) and window.dtype == np.float16  # scaled on the device
+        np.testing.assert_array_equal(window, np.full((1, 2, 4, 3), step))
+        until = time.monotonic() + 5
+        while len(made) < taken + train.AHEAD - 1 and time.monotonic() < until:
+            time.sleep(0.001)
+        assert len(made) == taken + train.AHEAD - 1
+    assert threading.get_ident() not in made
+
+
 def test_slow_data_are_waited_for_and_quick_ones_are_not(tmp_path, monkeypatch):
     clean = loader.training_batches
 
@@ -182,8 +209,11 @@ def test_slow_data_are_waited_for_and_quick_ones_are_not(tmp_path, monkeypatch):
             time.sleep(0.2)
             yield batch
 
+    # A stop leaves time to read some calls ahead: most of these steps come long after one.
+    pace = PACE._replace(steps=14, log=7, evaluate=7, checkpoint=7)
+
     def waited(name: str) -> float:
-        run(tmp_path / name)
+        run(tmp_path / name, pace)
         times = [r for r in read(tmp_path / name / "metrics.jsonl") if r["part"] == "time"]
         return sum(record.get("waiting", 0.0) for record in times[1:])  # the first holds the start
 

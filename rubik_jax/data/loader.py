@@ -71,6 +71,7 @@ def training_batches(
     start: int = 0,
     threads: int = 1,
     foreground: float = 0.0,
+    together: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Endless batches of random windows, the cases reshuffled every epoch.
 
@@ -86,6 +87,8 @@ def training_batches(
         start: the first step.
         threads: that prepare batches ahead; 0 prepares each when it is asked for.
         foreground: the share of windows that must hold a labelled voxel, where there are any.
+        together: how many steps' batches come at a time, along a new first axis of all arrays;
+            None for one without that axis.
 
     Yields:
         "window": storage dtype [b, x, y, z, c]; "index": int32 [b], the example's place in the
@@ -100,20 +103,25 @@ def training_batches(
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng((seed, 1, epoch)).permutation(len(examples))
 
-    def batch(step: int) -> dict[str, np.ndarray]:
+    def drawn(step: int) -> Iterator[Example]:
         rng = np.random.default_rng((seed, 2, step))
-        drawn = []
         for i in range(step * batch_size, (step + 1) * batch_size):
             epoch, place = divmod(i, len(examples))
             example = examples[int(order(epoch)[place])]
-            drawn.append(draw(example, window, rng, foreground=foreground))
-        return _stacked(drawn) | {"index": index.copy()}
+            yield draw(example, window, rng, foreground=foreground)
+
+    def batches(first: int) -> dict[str, np.ndarray]:
+        count = together or 1
+        flat = _stacked([each for step in range(first, first + count) for each in drawn(step)])
+        flat["index"] = np.tile(index, count)
+        axes = (batch_size,) if together is None else (count, batch_size)
+        return {name: array.reshape(*axes, *array.shape[1:]) for name, array in flat.items()}
 
     # Grain would shuffle and stack as well, but in up to milliseconds a window, a hundred times
     # what the copy takes.
-    batches = grain.MapDataset.range(start, _STEPS).map(batch)
+    steps = grain.MapDataset.range(start, _STEPS, together or 1).map(batches)
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads and threads + 1)
-    return iter(batches.to_iter_dataset(ahead))
+    return iter(steps.to_iter_dataset(ahead))
 
 
 def held_out_batches(

@@ -174,7 +174,7 @@ def _note_differences(config: ConfigDict, run: Run, before: dict[str, Any]) -> N
 def _data(run: Run, config: ConfigDict) -> Data:
     examples = run.examples(run.split.train)
     return Data(
-        training=lambda step: loader.training_batches(
+        training=lambda step, together: loader.training_batches(
             examples,
             window=run.task.window,
             batch_size=config.batch_size,
@@ -182,6 +182,7 @@ def _data(run: Run, config: ConfigDict) -> Data:
             start=step,
             threads=config.data.workers,
             foreground=run.foreground,
+            together=together,
         ),
         resident=loader.resident(examples, window=run.task.window, shards=parallel.count())
         if config.data.resident

@@ -56,6 +56,16 @@ def test_a_batch_is_a_function_of_seed_and_step(cohort):
     assert not all(map(same, whole, batches(cohort, 12, seed=8)))
 
 
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_steps_that_come_together_are_those_that_come_alone(labelled, together):
+    alone = batches(labelled, 12, start=6)
+    joined = batches(labelled, 12 // together, start=6, together=together)
+    for i, call in enumerate(joined):
+        steps = alone[i * together : (i + 1) * together]
+        assert same(call, {name: np.stack([step[name] for step in steps]) for name in steps[0]})
+        assert all(call[name].dtype == steps[0][name].dtype for name in call)
+
+
 def test_each_epoch_sees_every_case_once_in_another_order_and_place(cohort):
     windows = np.concatenate([batch["window"] for batch in batches(cohort, 25)])
     epochs = (windows[:, 0, 0, 0, 0] // 1000).reshape(-1, len(cohort))
