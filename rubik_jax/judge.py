@@ -129,9 +129,10 @@ def label(
     values: tuple[int, ...],
 ) -> np.ndarray:
     """The most probable label of every voxel, int16 [x, y, z]."""
-    slabs = inference.sliding(forward, volume, classes=len(values), **sliding._asdict())
+    options = sliding._asdict()
+    slabs = inference.sliding(forward, volume, classes=len(values), labels=True, **options)
     table = np.array(values, np.int16)
-    return np.concatenate([table[slab.argmax(axis=-1)] for _, slab in slabs])
+    return np.concatenate([table[slab] for _, slab in slabs])
 
 
 def planes(volume: np.ndarray, truth: np.ndarray, guess: np.ndarray) -> list[dict[str, np.ndarray]]:

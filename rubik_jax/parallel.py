@@ -1,5 +1,6 @@
 """Devices: the only file that knows how many there are."""
 
+import functools
 import os
 import resource
 import sys
@@ -16,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from rubik_jax.errors import UserError
+from rubik_jax.inference import Forward, respond_to
 from rubik_jax.report.progress import say
 from rubik_jax.types import DEVICES
 
@@ -114,8 +116,7 @@ def ready(tree: PyTree) -> bool:
 
 def spread(tree: PyTree) -> PyTree:
     """Puts row i of every array on device i; the arrays have a row per device."""
-    mesh = Mesh(np.array(jax.local_devices()), (DEVICES,))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DEVICES)))
+    return jax.device_put(tree, _across())
 
 
 def shard(batch: PyTree, axis: int = 0) -> PyTree:
@@ -150,23 +151,52 @@ def mapped_evaluation(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     return jax.pmap(summed, axis_name=DEVICES)
 
 
-def mapped_response(respond: Callable[..., Any], variables: PyTree) -> Callable[..., Any]:
-    """A network's answers to windows of the host, worked off by all devices.
+def mapped_response(respond: Callable[..., Any], variables: PyTree) -> Forward:
+    """A network that answers windows on all devices, for `inference`.
 
     Args:
-        respond: (variables, windows) -> answers, of one device.
+        respond: (variables, windows float32) -> answers, of one device.
         variables: of the network, one copy.
 
     Returns:
-        windows [b, ...] -> answers [b, ...], both NumPy arrays. A batch that the devices can't
-        share evenly is filled up with copies of its last window, whose answers are cut off.
+        What is also called with windows [b, ...] of the host, and gives answers [b, ...] there.
     """
-    mapped, held = jax.pmap(respond, axis_name=DEVICES), replicate(variables)
+    held, answer = replicate(variables), _answering(respond)
+    return Forward(lambda windows, flip: answer(held, windows, flip), mapped, _across())
 
-    def forward(windows: np.ndarray) -> np.ndarray:
-        lack = -len(windows) % count()
-        full = np.concatenate([windows, np.repeat(windows[-1:], lack, axis=0)])
-        answers = jax.device_get(mapped(held, shard(full)))
-        return answers.reshape(-1, *answers.shape[2:])[: len(windows)]
 
-    return forward
+@functools.cache
+def mapped(
+    function: Callable[..., Any],
+    *,
+    donate: tuple[int, ...] = (),
+    static: tuple[int, ...] = (),
+    out_axes: Any = 0,
+) -> Callable[..., Any]:
+    """Maps a function of one device over all; arrays have a first axis of devices.
+
+    Args:
+        function: it is compiled once for the same options and shapes, whoever asks.
+        donate: numbers of the arguments whose memory the results may take.
+        static: numbers of those that are compiled in.
+        out_axes: None for a result that is the same on all devices, and comes once.
+    """
+    return jax.pmap(
+        function,
+        axis_name=DEVICES,
+        donate_argnums=donate,
+        static_broadcasted_argnums=static,
+        out_axes=out_axes,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _answering(respond: Callable[..., Any]) -> Callable[..., Any]:
+    """(variables, windows, flip) -> answers of all devices; compiled once for a network."""
+    answer = functools.partial(respond_to, respond)
+    return jax.pmap(answer, axis_name=DEVICES, in_axes=(0, 0, None))
+
+
+def _across() -> NamedSharding:
+    """Row i of an array on device i."""
+    return NamedSharding(Mesh(np.array(jax.local_devices()), (DEVICES,)), PartitionSpec(DEVICES))

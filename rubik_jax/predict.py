@@ -56,7 +56,7 @@ def predict_masks(
 
     Args:
         cases: as a source lists them; their masks are not looked at.
-        forward: probabilities of a batch of windows, [b, x, y, z, k].
+        forward: the network's probabilities per voxel, of k classes.
         output: a folder, made where it is missing. It also holds what is too large for memory
             while a case is worked on.
         window: as in `inference.sliding`, like the next two.
@@ -83,6 +83,7 @@ def predict_masks(
     _refuse_to_replace_inputs(cases, [*masks, *(kept if probabilities else ())])
     _make(output)
     moved = how.crop != "none" or how.spacing is not None
+    labels = not probabilities and not moved
 
     def one(case: Case, mask: Path, beside: Path, scratch: Path) -> Path:
         size, prepared = _prepared(case, how)
@@ -97,12 +98,13 @@ def predict_masks(
                 batch_size=batch_size,
                 classes=len(values),
                 mirror=mirror,
+                labels=labels,
             ):
-                best[x : x + len(slab)] = slab.argmax(axis=-1)
-                if probabilities or moved:  # slabs come in the order that the array has on disk
+                best[x : x + len(slab)] = slab if labels else slab.argmax(axis=-1)
+                if not labels:  # slabs come in the order that the array has on disk
                     file.write(np.ascontiguousarray(slab))
         found = None
-        if probabilities or moved:
+        if not labels:
             found = np.memmap(file.name, np.float32, "r", shape=(*best.shape, len(values)))
         if moved:
             best, found = _restored(found, prepared, size, scratch / "restored")
@@ -144,7 +146,7 @@ def predict_classes(
     The table is written when all cases are done, in place of one that lies there.
 
     Args:
-        forward: probabilities of a batch of windows, [b, k].
+        forward: the network's probabilities of whole windows, of k classes.
         classes: the names of the k classes.
 
     The other arguments are those of `predict_masks`.

@@ -50,13 +50,34 @@ found = {"devices": parallel.count(), "metrics": out, "stats": stats, "reduction
 print(json.dumps(found))
 """
 
+SLIDING = """
+import json, sys
+import jax.numpy as jnp, numpy as np
+from rubik_jax import inference, parallel
+from tests.test_inference import depends_on_place, plainly
 
-def run(devices: int, norm: str) -> dict:
+forward = parallel.mapped_response(
+    lambda variables, windows: depends_on_place(windows * variables["gain"]),
+    {"gain": jnp.ones(())},
+)
+off = []
+for size, batch_size, mirror in [((9, 9, 6), 5, (1,)), ((6, 4, 3), 16, ()), ((17, 5, 4), 1, ())]:
+    volume = np.random.default_rng(0).random((*size, 1)).astype(np.float16)
+    slabs = inference.sliding(forward, volume, window=(4, 4, 4), overlap=0.5, classes=2,
+        batch_size=batch_size, mirror=mirror)
+    found = np.concatenate([slab for _, slab in slabs])
+    off.append(float(np.abs(found - plainly(volume, (4, 4, 4), 0.5, mirror)).max()))
+answers = forward(np.ones((3, 4, 4, 4, 1), np.float32))
+print(json.dumps({"devices": parallel.count(), "off": off, "answers": answers.shape}))
+"""
+
+
+def run(devices: int, program: str, *arguments: str) -> dict:
     flags = os.environ.get("XLA_FLAGS", "")
     flags += f" --xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, norm],
+        [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         env=environment,
@@ -69,7 +90,7 @@ def run(devices: int, norm: str) -> dict:
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
 def test_eight_devices_train_like_one_by_one_reduction_a_step(norm):
-    one, eight = run(1, norm), run(8, norm)
+    one, eight = run(1, PROGRAM, norm), run(8, PROGRAM, norm)
     assert (one["devices"], eight["devices"]) == (1, 8)
     # Batch norm's own statistics are reduced where they are needed, forward and backward.
     if norm == "group":
@@ -81,3 +102,9 @@ def test_eight_devices_train_like_one_by_one_reduction_a_step(norm):
     assert bool(one["stats"]) == (norm == "batch")
     for mine, theirs in zip(one["stats"], eight["stats"], strict=True):
         np.testing.assert_allclose(theirs, mine, rtol=1e-4, atol=1e-6)
+
+
+def test_several_devices_share_the_windows_of_a_volume_and_add_up_their_answers():
+    found = run(3, SLIDING)
+    assert found["devices"] == 3 and found["answers"] == [3, 4, 4, 4, 2]
+    assert max(found["off"]) < 1e-5

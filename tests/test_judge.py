@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from rubik_jax.data.cases import Case
 from rubik_jax.data.entries import build
 from rubik_jax.judge import Sliding, judge_classes, judge_masks, label, planes
+from tests.forwards import mapped
 from tests.preprocessing import scaled
 
 SLIDING = Sliding(window=(4, 5, 3), overlap=0.5, batch_size=2, mirror=())
@@ -37,13 +40,12 @@ def store(tmp_path_factory):
 
 def right(windows):
     """Class 0 below a third, class 2 above two thirds."""
-    classes = np.clip((windows[..., 0] * 3).astype(int), 0, 2)
-    return np.eye(3, dtype=np.float32)[classes]
+    return jax.nn.one_hot(jnp.clip((windows[..., 0] * 3).astype(int), 0, 2), 3)
 
 
 def judge(store, forward, **changes):
     options = {"values": VALUES, "ignore": -1, "regions": {"both": (3, 7)}, "progress": plainly}
-    return judge_masks(forward, store, SLIDING, **options | changes)
+    return judge_masks(mapped(forward), store, SLIDING, **options | changes)
 
 
 def test_right_answers_score_1_in_every_case(store):
@@ -60,7 +62,7 @@ def test_an_ignored_label_counts_nowhere(store):
     def two(windows):
         """Takes every 7 for a 3."""
         shares = right(windows)
-        return np.stack([shares[..., 0], shares[..., 1] + shares[..., 2]], axis=-1)
+        return jnp.stack([shares[..., 0], shares[..., 1] + shares[..., 2]], axis=-1)
 
     options = {"values": (0, 3), "regions": {}}
     assert judge(store, two, **options).numbers["dice_3"] < 1
@@ -70,7 +72,7 @@ def test_an_ignored_label_counts_nowhere(store):
 def test_labels_are_those_of_the_largest_probability(store):
     for i in range(3):
         np.testing.assert_array_equal(
-            label(right, store.volume(i), SLIDING, VALUES), store.label(i)
+            label(mapped(right), store.volume(i), SLIDING, VALUES), store.label(i)
         )
 
 
@@ -89,10 +91,10 @@ def test_classes_are_judged_over_all_cases(store):
     targets = {"a": 0, "b": 1, "c": 1}
 
     def by_size(windows):
-        return np.tile(np.float32([0.2, 0.8]), (len(windows), 1))
+        return jnp.tile(jnp.array([[0.2, 0.8]]), (len(windows), 1))
 
     judged = judge_classes(
-        by_size, store, SLIDING, classes=("x", "y"), targets=targets, progress=plainly
+        mapped(by_size), store, SLIDING, classes=("x", "y"), targets=targets, progress=plainly
     )
     assert judged.numbers["accuracy"] == pytest.approx(2 / 3)
     assert judged.numbers["confusion"] == [[0, 1], [0, 2]]

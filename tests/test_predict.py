@@ -3,6 +3,7 @@
 import csv
 from functools import partial
 
+import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from rubik_jax.data import entries
 from rubik_jax.data.cases import Case
 from rubik_jax.errors import UserError
 from rubik_jax.report import progress
+from tests.forwards import mapped, watched
 from tests.preprocessing import scaled
 
 WINDOW = scaled(0, 100)
@@ -32,7 +34,12 @@ def _thirds(windows):
     """Three classes: the voxel's first channel below 1/3, up to 2/3, above; sure of itself."""
     bright = windows[..., :1]
     parts = [bright < 1 / 3, (bright >= 1 / 3) & (bright < 2 / 3), bright >= 2 / 3]
-    return np.concatenate(parts, axis=-1).astype(np.float32)
+    return jnp.concatenate(parts, axis=-1).astype(jnp.float32)
+
+
+def _corner(windows):
+    """Two "probabilities" of a window: the channels of its first voxel."""
+    return windows[:, 0, 0, 0]
 
 
 @pytest.fixture
@@ -54,7 +61,8 @@ def cases(tmp_path):
 
 def _masks(cases, output, **options):
     options = OPTIONS | options
-    return predict.predict_masks(cases, _thirds, output=output, values=(0, 1, 4), **options).done
+    options |= {"output": output, "values": (0, 1, 4)}
+    return predict.predict_masks(cases, mapped(_thirds), **options).done
 
 
 def test_masks_hold_the_labels_on_the_grid_of_each_scan(cases, tmp_path):
@@ -123,12 +131,12 @@ def test_scans_that_cannot_be_read_may_be_skipped(cases, tmp_path):
     with pytest.raises(UserError, match="case 'LAS' cannot be read"):
         _masks(cases, tmp_path / "out")
     given = OPTIONS | {"output": tmp_path / "out", "values": (0, 1, 4)}
-    predicted = predict.predict_masks(cases, _thirds, **given, on_bad="skip")
+    predicted = predict.predict_masks(cases, mapped(_thirds), **given, on_bad="skip")
     assert [path.name for path in predicted.done] == [f"{a}.nii.gz" for a in AXES if a != "LAS"]
     assert list(predicted.skipped) == ["LAS"] and "LAS_0" in predicted.skipped["LAS"]
     cases[1:] = cases[1:2]
     with pytest.raises(UserError, match="none of 1 cases can be used: case 'LAS'"):
-        predict.predict_masks(cases[1:], _thirds, **given, on_bad="skip")
+        predict.predict_masks(cases[1:], mapped(_thirds), **given, on_bad="skip")
 
 
 def test_probabilities_come_on_request_in_the_order_of_the_values(cases, tmp_path):
@@ -147,16 +155,15 @@ def test_the_network_sees_the_very_voxels_of_the_store(cases, tmp_path):
     """Whole, as the window has the size of the scan: bit for bit what training reads."""
     percentile = scaled(1, 99, "percentile")
     prepared = entries.build(cases, tmp_path / "store", how=percentile).store
+
+    def forward(windows):
+        return jnp.ones((len(windows), 2)) / 2
+
     for i, case in enumerate(cases):
         seen = []
-
-        def forward(windows, seen=seen):
-            seen.append(windows[0])
-            return np.ones((1, 2), np.float32) / 2
-
         predict.predict_classes(
             [case],
-            forward,
+            watched(mapped(forward), seen),
             output=tmp_path,
             window=prepared.shapes[i][:3],
             overlap=0.0,
@@ -164,22 +171,27 @@ def test_the_network_sees_the_very_voxels_of_the_store(cases, tmp_path):
             classes=("a", "b"),
             how=percentile,
         )
-        np.testing.assert_array_equal(seen, [np.asarray(prepared[i], np.float32)])
+        np.testing.assert_array_equal(seen, [[np.asarray(prepared[i])]])
 
 
 def test_masks_are_those_of_the_whole_volume_in_memory(cases, tmp_path):
     """That a case goes through the disk, slab by slab, changes nothing."""
 
     def forward(windows):  # depends on the place in the window
-        place = np.cos(np.arange(64).reshape(4, 4, 4))
-        first = np.clip(windows[..., 1] * 0.6 + 0.3 * place, 0, 1)
-        return np.stack([first, 1 - first], axis=-1)
+        place = jnp.cos(jnp.arange(64.0).reshape(1, 4, 4, 4))
+        first = jnp.clip(windows[..., 1] * 0.6 + 0.3 * place, 0, 1)
+        return jnp.stack([first, 1 - first], axis=-1)
 
     options = OPTIONS | {"values": (0, 7), "output": tmp_path / "out"}
-    (path,) = predict.predict_masks(cases[:1], forward, **options).done
+    (path,) = predict.predict_masks(cases[:1], mapped(forward), **options).done
     prepared = entries.build(cases[:1], tmp_path / "store", how=WINDOW).store
     slabs = inference.sliding(
-        forward, np.array(prepared[0]), window=(4, 4, 4), overlap=0.5, batch_size=2, classes=2
+        mapped(forward),
+        np.array(prepared[0]),
+        window=(4, 4, 4),
+        overlap=0.5,
+        batch_size=2,
+        classes=2,
     )
     whole = np.concatenate([slab for _, slab in slabs])
     np.testing.assert_array_equal(nib.load(path).get_fdata(), 7 * whole.argmax(-1))
@@ -188,10 +200,10 @@ def test_masks_are_those_of_the_whole_volume_in_memory(cases, tmp_path):
 def test_classes_fill_a_table(cases, tmp_path):
     def forward(windows):
         first = windows[..., 0].mean(axis=(1, 2, 3))
-        return np.stack([first, 1 - first], axis=-1)
+        return jnp.stack([first, 1 - first], axis=-1)
 
     predict.predict_classes(
-        cases, forward, output=tmp_path / "out", classes=("sick, very", "well"), **OPTIONS
+        cases, mapped(forward), output=tmp_path / "out", classes=("sick, very", "well"), **OPTIONS
     )
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -227,7 +239,7 @@ def test_a_bad_case_is_named_and_nothing_of_it_written(cases, tmp_path):
     }
     with pytest.raises(UserError, match="case 'PSR' cannot be read"):
         predict.predict_classes(
-            cases, lambda w: w[:, 0, 0, 0], output=output, classes=("a", "b"), **OPTIONS
+            cases, mapped(_corner), output=output, classes=("a", "b"), **OPTIONS
         )
     assert not (output / "predictions.csv").exists()
 
