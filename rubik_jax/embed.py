@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
 from rubik_jax import inference
@@ -41,7 +42,7 @@ def encoder_of(variables: PyTree) -> dict[str, PyTree]:
 
 
 def embed(
-    forward: inference.Forward,
+    forward: Callable[[np.ndarray], ArrayLike],
     volumes: Iterable[Shaped[np.ndarray, "_ _ _ _"]],
     *,
     window: inference.Size,
@@ -84,7 +85,9 @@ def _windows(
 
 
 def _answers(
-    forward: inference.Forward, windows: Iterator[tuple[int, np.ndarray]], batch_size: int
+    forward: Callable[[np.ndarray], ArrayLike],
+    windows: Iterator[tuple[int, np.ndarray]],
+    batch_size: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batch by batch, which volume each window is of, and what is answered for it."""
     while some := list(itertools.islice(windows, batch_size)):
