@@ -68,7 +68,7 @@ TABLES = {
     "Rates, and ms of a step: streamed, resident on the device, on one batch held there": {
         "batch": lambda row: str(row["batch"]),
         "parameters": lambda row: str(row["parameters"]),
-        "cubes/s": lambda row: f"{row['cubes_per_second']:.4g}",
+        "cubes/s": lambda row: f"{row['cubes_per_second']:.4g}" if row["cubes_per_second"] else "",
         "volumes/s": lambda row: f"{row['volumes_per_second']:.4g}",
         "streamed": _ms("step"),
         "resident": _ms("resident"),

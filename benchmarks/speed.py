@@ -33,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         batch = options.batch or cases.batch_size(about["case"], config, on_cpu=found["on_cpu"])
         found["training"].append(about | train(config, about["dtype"], batch, options))
         _write(found, options.json)
-    if "inference" in options.only:
-        work = Call("benchmarks.sliding:measure", ("monai" in options.against, options.rounds))
-        found["inference"] = contest.apart(work)
-        _write(found, options.json)
     print(page.training(found))
-    if "inference" in found:
-        print(contest.apart(Call("benchmarks.sliding:page", (found["inference"],))))
+    if "inference" in options.only:
+        from benchmarks import sliding
+
+        found["inference"] = sliding.measure("monai" in options.against, options.rounds)
+        _write(found, options.json)
+        print(f"\n{sliding.page(found['inference'])}")
 
 
 def train(config: ConfigDict, dtype: str, batch: int, options: argparse.Namespace) -> dict:

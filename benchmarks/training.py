@@ -288,6 +288,7 @@ def _operations(it: Training, compiled: Any, seconds: float) -> dict[str, float]
     flops, dtype = operations.training(counts), it.config.model.encoder.dtype
     most = ceiling.measure(dtype) * parallel.count()
     cost = compiled.cost_analysis() or {}
+    cost = cost[0] if isinstance(cost, list) else cost
     return {
         "flops": flops,
         "compiled_flops": cost.get("flops", 0.0) * parallel.count(),
