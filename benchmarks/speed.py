@@ -50,7 +50,7 @@ def train(config: ConfigDict, dtype: str, batch: int, options: argparse.Namespac
         still = cases.still(config)
         cold = contest.apart(Call("benchmarks.training:compiling", (still, dtype, batch), kept))
         figures = (config.copy_and_resolve_references(), dtype, batch, workers, *pace)
-        found = contest.apart(Call("benchmarks.training:measure", figures, kept))
+        found = contest.apart(Call("benchmarks.figures:measure", figures, kept))
         found["compiling"] = {"cold": cold, "cached": found["compiling"]}
         if "torch" in options.against:
             name = "pretraining" if config.task == "pretrain" else "finetuning"

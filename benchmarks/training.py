@@ -1,28 +1,25 @@
-"""Our training step on generated volumes: a contestant, and where its time and memory go."""
+"""Our training step on generated volumes, as a contestant."""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from benchmarks import cases, ceiling, contest, operations
+from benchmarks import cases
 from benchmarks.contest import Contestant
-from rubik_jax import allocator, parallel, proxy
-from rubik_jax.augment import augment, make_augmentation
+from rubik_jax import allocator, parallel
 from rubik_jax.data import loader
 from rubik_jax.data.examples import Example
 from rubik_jax.data.store import DTYPE
 from rubik_jax.modes.posing import build_task
 from rubik_jax.optim import make_optimiser
-from rubik_jax.step import State, example_keys, initialise, make_state, make_step, stream
-from rubik_jax.tasks.pretrain import make_puzzle
-from rubik_jax.types import DEVICES, Task
+from rubik_jax.step import State, initialise, make_state, make_step
+from rubik_jax.types import Task
 
 _VOLUMES, _ROOM = 4, 16  # that are generated, and by how many voxels they're larger than a window
 _PLACES = 1000  # labelled voxels that are known of a mask
@@ -86,7 +83,7 @@ class Training(NamedTuple):
 
 
 def set_up(config: ConfigDict, dtype: str, batch: int, workers: int) -> Training:
-    """Builds what the config asks for, computed in that dtype; memory is kept as the command does."""
+    """Builds what the config asks for, computed in that dtype; keeps memory as the command does."""
     allocator.keep_freed_memory()
     config = config.copy_and_resolve_references()
     config.model.encoder.dtype = dtype
@@ -125,7 +122,7 @@ def contestant(config: ConfigDict, dtype: str, batch: int, workers: int) -> Cont
         workers: threads that read.
     """
     it = set_up(config, dtype, batch, workers)
-    return _streaming(it, *_compiled(it)[:2])
+    return streaming(it, *build(it)[:2])
 
 
 pretraining = finetuning = contestant  # the config tells which
@@ -133,66 +130,26 @@ pretraining = finetuning = contestant  # the config tells which
 
 def compiling(config: ConfigDict, dtype: str, batch: int) -> float:
     """The seconds that it takes to trace and compile the step."""
-    return _compiled(set_up(config, dtype, batch, 0))[2]
+    return build(set_up(config, dtype, batch, 0))[2]
 
 
-def measure(
-    config: ConfigDict, dtype: str, batch: int, workers: int, rounds: int, seconds: float
-) -> dict:
-    """All figures of a step on this device, the best of the rounds.
-
-    Args:
-        config: with the random changes of windows that it asks for, which are timed apart: the
-            step is measured without them.
-        dtype: what is computed in.
-        batch: volumes of a step.
-        workers: threads that read.
-        rounds: in which each part is timed.
-        seconds: for which it is in each round, at least.
-    """
-
-    def best(run: Callable[[], object]) -> float:
-        run()  # the first one is slower
-        return min(contest.turn(run, seconds) for _ in range(rounds))
-
-    it = set_up(cases.still(config), dtype, batch, workers)
-    compiled, held, compiling = _compiled(it)
-    streaming = _streaming(it, compiled, held)
-    spent = {kind: best(getattr(streaming, kind)) for kind in contest.KINDS}
-    memory = {"program_bytes": _needed(compiled), **parallel.most_memory()}
-    streaming.close()
-    spent["resident"] = best(_resident(it))
-    spent |= {name: best(run) for name, run in _parts(it, config).items()}
-    spent["forward"] -= spent.get("scramble", 0)
-    spent["backward"] -= spent["forward"] + spent.get("scramble", 0)
-    return {
-        "batch": batch,
-        "parameters": it.parameters,
-        "volumes_per_second": streaming.volumes / spent["step"],
-        "cubes_per_second": streaming.cubes / spent["step"],
-        "ms": {name: value * 1e3 for name, value in spent.items()},
-        "operations": _operations(it, compiled, spent["bare"]),
-        "memory": memory,
-        "compiling": compiling,
-    }
-
-
-def _compiled(it: Training) -> tuple[Any, PyTree, float]:
+def build(it: Training) -> tuple[Any, PyTree, float]:
     """The streamed step, a batch for it on the devices, and how long it took to compile."""
-    held = _on_devices(next(it.batches(0)))
+    held = on_devices(next(it.batches(0)))
     begun = time.perf_counter()
     compiled = it.compile(held, None)
     return compiled, held, time.perf_counter() - begun
 
 
-def _streaming(it: Training, compiled: Callable, held: PyTree) -> Contestant:
+def streaming(it: Training, compiled: Callable, held: PyTree) -> Contestant:
+    """The contestant of what `build` returned."""
     batches = it.batches(it.workers)
-    ahead = [_on_devices(next(batches))]
+    ahead = [on_devices(next(batches))]
     state = [parallel.replicate(it.state)]
 
     def step() -> None:
         after = compiled(state.pop(), ahead.pop(), None)
-        ahead.append(_on_devices(next(batches)))
+        ahead.append(on_devices(next(batches)))
         state.append(jax.block_until_ready(after)[0])
 
     def bare() -> None:
@@ -202,105 +159,7 @@ def _streaming(it: Training, compiled: Callable, held: PyTree) -> Contestant:
     return Contestant("rubik_jax", it.parameters, it.batch, cubes, step, bare, batches.close)
 
 
-def _resident(it: Training) -> Callable[[], None]:
-    """A step whose windows are cropped on the devices, where the volumes live."""
-    cohort = loader.resident(it.examples, window=it.task.window, shards=parallel.count())
-    cohort = parallel.spread(cohort)
-    compiled, state = it.compile(None, cohort), [parallel.replicate(it.state)]
-
-    def step() -> None:
-        state.append(jax.block_until_ready(compiled(state.pop(), None, cohort))[0])
-
-    return step
-
-
-def _parts(it: Training, shipped: ConfigDict) -> dict[str, Callable[[], object]]:
-    """What a step is made of, each alone: "forward" from the windows on, "backward" with it.
-
-    And, beside the step, "augment": the random changes of windows that the shipped config makes.
-    """
-    task, zero = it.task, jnp.zeros((), jnp.int32)
-    batches = it.batches(0)
-    batch = next(batches)
-    held = parallel.shard(batch)
-    variables, opt_state = parallel.replicate((it.state.variables, it.state.opt_state))
-    options = make_augmentation(**shipped.augment.to_dict())
-
-    def keys(batch):
-        return example_keys(stream(it.config.seed, 0), batch["index"])
-
-    def loss(variables, batch):
-        return task.loss(variables, batch, keys(batch), zero)[0]
-
-    def gradient(variables, batch):
-        def of(params):
-            return loss(variables | {"params": params}, batch)
-
-        value, grads = jax.value_and_grad(of)(variables["params"])
-        return value, jax.lax.pmean(grads, DEVICES)
-
-    def update(variables, opt_state, grads):
-        updates, opt_state = it.optimiser.update(grads, opt_state, variables["params"])
-        return optax.apply_updates(variables["params"], updates), opt_state
-
-    def change(batch):
-        windows = batch["window"].astype(jnp.float32)
-        changed = jax.vmap(augment, (0, 0, 0 if "label" in batch else None, None))
-        return changed(keys(batch), windows, batch.get("label"), options)
-
-    parts = {
-        "host": lambda: next(batches),
-        "transfer": lambda: jax.block_until_ready(_on_devices(batch)),
-    }
-    if it.config.task == "pretrain":
-        puzzle, _ = make_puzzle(**it.config.proxy.to_dict(), seed=it.config.seed)
-
-        def scramble(batch):
-            play = jax.vmap(proxy.play, (0, 0, None, None))
-            return play(keys(batch), batch["window"], puzzle, jnp.ones(()))
-
-        parts["scramble"] = _mapped(scramble, held)
-    return parts | {
-        "forward": _mapped(loss, variables, held),
-        "backward": _mapped(gradient, variables, held),
-        "update": _mapped(update, variables, opt_state, variables["params"]),
-        "augment": _mapped(change, held),
-    }
-
-
-def _mapped(function: Callable, *arguments: PyTree) -> Callable[[], object]:
-    """Calls a function of one device on all of them, and waits for it."""
-    compiled = jax.pmap(function, axis_name=DEVICES).lower(*arguments).compile()
-    return lambda: jax.block_until_ready(compiled(*arguments))
-
-
-def _on_devices(batch: dict[str, np.ndarray]) -> PyTree:
+def on_devices(batch: dict[str, np.ndarray]) -> PyTree:
     """The batch as a call of one step takes it."""
     call = {name: array[None] for name, array in batch.items()}
     return parallel.shard(call, axis=1)
-
-
-def _operations(it: Training, compiled: Any, seconds: float) -> dict[str, float]:
-    """FLOPs of a step on all devices together, and of the devices' ceiling a second."""
-    batch = next(it.batches(0))
-    keys = example_keys(stream(0, 0), jnp.asarray(batch["index"]))
-    zero = jnp.zeros((), jnp.int32)
-    counts = operations.forward(it.task.loss, it.state.variables, batch, keys, zero)
-    flops, dtype = operations.training(counts), it.config.model.encoder.dtype
-    most = ceiling.measure(dtype) * parallel.count()
-    cost = compiled.cost_analysis() or {}
-    cost = cost[0] if isinstance(cost, list) else cost
-    return {
-        "flops": flops,
-        "compiled_flops": cost.get("flops", 0.0) * parallel.count(),
-        "flops_per_second": flops / seconds,
-        "ceiling": most,
-        "mfu": flops / seconds / most,
-    }
-
-
-def _needed(compiled: Any) -> int:
-    """The bytes of a device's memory that a program needs, its arguments included."""
-    it = compiled.memory_analysis()
-    sizes = it.argument_size_in_bytes + it.output_size_in_bytes + it.temp_size_in_bytes
-    return sizes - it.alias_size_in_bytes
