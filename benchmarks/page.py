@@ -38,8 +38,12 @@ def _table(
         yield f"| {label(row)} | {' | '.join(cell(row) for cell in columns.values())} |"
 
 
+def _number(value: float) -> str:
+    return f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
+
+
 def _ms(name: str) -> Callable[[Row], str]:
-    return lambda row: f"{row['ms'][name]:.4g}" if name in row["ms"] else ""
+    return lambda row: _number(row["ms"][name]) if name in row["ms"] else ""
 
 
 def _ratio(kind: str) -> Callable[[Row], str]:
@@ -51,7 +55,7 @@ def _ratio(kind: str) -> Callable[[Row], str]:
 
 
 def _seconds(who: str, kind: str) -> Callable[[Row], str]:
-    return lambda row: f"{row['race'][who][kind] * 1e3:.4g}"
+    return lambda row: _number(row["race"][who][kind] * 1e3)
 
 
 def _puzzle(row: Row) -> str:
@@ -80,9 +84,9 @@ TABLES = {
         "changes": _ms("augment"),
     },
     "Operations, memory and compilation": {
-        "GFLOP a step": lambda row: f"{row['operations']['flops'] / 1e9:.4g}",
-        "GFLOP/s": lambda row: f"{row['operations']['flops_per_second'] / 1e9:.4g}",
-        "ceiling, GFLOP/s": lambda row: f"{row['operations']['ceiling'] / 1e9:.4g}",
+        "GFLOP a step": lambda row: _number(row["operations"]["flops"] / 1e9),
+        "GFLOP/s": lambda row: _number(row["operations"]["flops_per_second"] / 1e9),
+        "ceiling, GFLOP/s": lambda row: _number(row["operations"]["ceiling"] / 1e9),
         "MFU": lambda row: f"{row['operations']['mfu']:.1%}",
         "program, MiB": lambda row: f"{row['memory']['program_bytes'] / 2**20:.0f}",
         "process, MiB": lambda row: f"{row['memory']['process_bytes'] / 2**20:.0f}",
