@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from flax import jax_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from rubik_jax.errors import UserError
 from rubik_jax.inference import Forward, respond_to
@@ -193,7 +193,13 @@ def mapped(
 @functools.lru_cache(maxsize=8)
 def _answering(respond: Callable[..., Any]) -> Callable[..., Any]:
     """(variables, windows, flip) -> answers of all devices; compiled once for a network."""
-    answer = functools.partial(respond_to, respond)
+
+    def one_by_one(variables: PyTree, windows: Array) -> Array:
+        return jax.lax.map(lambda window: respond(variables, window[None])[0], windows)
+
+    # What one window's features take fits a CPU's caches, a batch's doesn't: 157 ms for four
+    # windows of 32x32x32, and 380 at once.
+    answer = functools.partial(respond_to, one_by_one if on_cpu() else respond)
     return jax.pmap(answer, axis_name=DEVICES, in_axes=(0, 0, None))
 
 
