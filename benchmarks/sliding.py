@@ -109,10 +109,11 @@ def ours(asked: Asked) -> Contestant:
     """`rubik_jax.inference.sliding`, from a volume on the host to labels there."""
     import jax
 
-    from rubik_jax import inference, parallel
+    from rubik_jax import allocator, inference, parallel
     from rubik_jax.modes.posing import build_task
     from rubik_jax.step import initialise
 
+    allocator.keep_freed_memory()  # as the command does
     config, volume = asked.config, asked.volume()
     task = build_task(config, asked.channels, range(asked.classes))
     variables = initialise(task, config.seed)
