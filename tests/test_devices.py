@@ -93,8 +93,8 @@ def test_eight_devices_train_like_one_by_one_reduction_a_step(norm):
     one, eight = run(1, PROGRAM, norm), run(8, PROGRAM, norm)
     assert (one["devices"], eight["devices"]) == (1, 8)
     # Batch norm's own statistics are reduced where they are needed, forward and backward.
-    if norm == "group":
-        assert (one["reductions"], eight["reductions"]) == (0, 1)
+    assert one["reductions"] == 0
+    assert eight["reductions"] == 1 if norm == "group" else eight["reductions"] > 1
     for before, after in zip(one["metrics"], eight["metrics"], strict=True):
         assert before.keys() == after.keys()
         for name, value in before.items():

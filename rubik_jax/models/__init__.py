@@ -6,7 +6,8 @@ import flax.linen as nn
 
 from rubik_jax.errors import UserError
 from rubik_jax.models.classifier import Classifier
-from rubik_jax.models.layers import CUBES, DTYPES, NORMS
+from rubik_jax.models.layers import CUBES, DTYPES
+from rubik_jax.models.normalisation import NORMS
 from rubik_jax.models.projector import Projector
 from rubik_jax.models.resnet3d import ResNet3D
 from rubik_jax.models.segmenter import DUCDecoder, Segmenter, UNetDecoder

@@ -1,4 +1,4 @@
-"""The few layers that every network here is made of: convolution, normalisation, pooling."""
+"""The few layers that every network here is made of: convolution, pooling, upsampling."""
 
 import functools
 import math
@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from rubik_jax.models.convolution import Triple, conv3d, conv3d_over_cubes
 
-NORMS = ("group", "batch", "none")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 # The axes over which batch statistics are taken besides a branch's own batch: the cubes of the
@@ -48,64 +47,6 @@ class Conv3D(nn.Module):
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return y + bias.astype(dtype).reshape(1, 1, 1, 1, -1)
-
-
-class GroupNorm(nn.Module):
-    """Group normalisation (Wu & He, 2018), its moments in one pass over the voxels, in float32.
-
-    Attributes:
-        groups: how many groups of channels; brought down to the largest divisor of the channels.
-    """
-
-    groups: int = 8
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b x y z c"]:
-        channels = x.shape[-1]
-        groups = next(g for g in range(min(self.groups, channels), 0, -1) if channels % g == 0)
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-
-        def per_group(moment: Array) -> Array:
-            grouped = moment.reshape(-1, groups, channels // groups)
-            return jnp.repeat(grouped.mean(axis=-1), channels // groups, axis=-1)
-
-        wide = x.astype(jnp.float32)
-        mean = per_group(wide.mean(axis=(1, 2, 3)))
-        square = per_group(jnp.square(wide).mean(axis=(1, 2, 3)))
-        # Rounding can bring the difference of two equal moments below zero.
-        gain = scale[None] * lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0) + self.epsilon)
-        shift = bias[None] - mean * gain
-        at_voxels = (-1, 1, 1, 1, channels)
-        return (wide * gain.reshape(at_voxels) + shift.reshape(at_voxels)).astype(x.dtype)
-
-
-class Norm(nn.Module):
-    """The normalisation of that name, "group", "batch" or "none".
-
-    Batch statistics are taken over the batch, the cubes of a Siamese network and the devices
-    alike: over the axes in `axes`, all of which must be mapped where the network is trained.
-
-    Attributes:
-        kind: one of `NORMS`.
-        axes: names of mapped axes over which batch statistics are shared.
-    """
-
-    kind: str
-    axes: tuple[str, ...] = ()
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b x y z c"], train: bool) -> Float[Array, "b x y z c"]:
-        if self.kind == "group":
-            return GroupNorm()(x)
-        if self.kind == "batch":
-            # While the parameters are made no axis is mapped, and running averages need none.
-            axes = self.axes if train and not self.is_initializing() else ()
-            return nn.BatchNorm(
-                use_running_average=not train, momentum=0.9, axis_name=axes or None, dtype=x.dtype
-            )(x)
-        return x
 
 
 def max_pool(x: Float[Array, "b x y z c"], strides: Triple) -> Float[Array, "b u v w c"]:

@@ -5,7 +5,8 @@ import functools
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from rubik_jax.models.layers import DTYPES, Conv3D, Norm, Triple
+from rubik_jax.models.layers import DTYPES, Conv3D, Triple
+from rubik_jax.models.normalisation import Norm
 
 
 class Block(nn.Module):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rubik_jax.models.layers import Conv3D, Norm, Triple, Upsample
+from rubik_jax.models.layers import Conv3D, Triple, Upsample
+from rubik_jax.models.normalisation import Norm
 
 Features = tuple[Float[Array, "b ..."], ...]
 

@@ -3,7 +3,8 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from rubik_jax.models.layers import DTYPES, Conv3D, Norm, Triple, max_pool
+from rubik_jax.models.layers import DTYPES, Conv3D, Triple, max_pool
+from rubik_jax.models.normalisation import Norm
 
 
 class VGG3D(nn.Module):

@@ -11,7 +11,7 @@ from jax import lax
 
 from rubik_jax.models import winograd
 from rubik_jax.models.convolution import conv3d, conv3d_over_cubes
-from rubik_jax.models.layers import GroupNorm, max_pool
+from rubik_jax.models.layers import max_pool
 
 
 def noise(*shape, seed=0):
@@ -109,29 +109,6 @@ def test_only_accelerators_are_handed_convolutions_of_three_axes(platform, direc
     results = re.findall(r"stablehlo\.convolution.*-> tensor<([^>]*)>", text)
     # Forward, and a gradient each.
     assert sum(shape.count("x") == 5 for shape in results) == direct
-
-
-@pytest.mark.parametrize(("channels", "groups"), [(16, 8), (12, 6), (7, 7), (1, 1)])
-def test_group_norm_is_flax_s_with_as_many_groups_as_divide_the_channels(channels, groups):
-    x = 5 + 3 * noise(2, 4, 3, 5, channels)
-    params = {"scale": noise(channels, seed=1), "bias": noise(channels, seed=2)}
-    ours, theirs = GroupNorm(groups=8), nn.GroupNorm(num_groups=groups, epsilon=1e-5)
-
-    @jax.jit
-    def both(x):
-        ours_too = ours.apply({"params": params}, x)
-        return ours_too, theirs.apply({"params": params}, x)
-
-    np.testing.assert_allclose(*both(x), rtol=1e-4, atol=1e-4)
-
-
-def test_group_norm_of_a_constant_is_its_bias_and_keeps_the_dtype():
-    params = {"scale": jnp.ones(4), "bias": jnp.arange(4.0)}
-    x = jnp.full((1, 3, 3, 3, 4), 7.7, jnp.bfloat16)
-    out, pull = jax.vjp(lambda x: GroupNorm().apply({"params": params}, x), x)
-    assert out.dtype == jnp.bfloat16
-    np.testing.assert_allclose(out[0, 0, 0, 0].astype(jnp.float32), jnp.arange(4.0), atol=0.02)
-    assert jnp.isfinite(pull(jnp.ones_like(out))[0]).all()
 
 
 @pytest.mark.parametrize(
