@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 KINDS = ("step", "bare")
+# For contestants that share a device's memory, which JAX would else take for itself.
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 SECONDS = 0.5  # of a turn, and of what goes before it and doesn't count
 _PATIENCE = 10.0  # seconds that a contestant has to end

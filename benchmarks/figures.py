@@ -14,6 +14,7 @@ from benchmarks.training import Training
 from rubik_jax import parallel, proxy
 from rubik_jax.augment import augment, make_augmentation
 from rubik_jax.data import loader
+from rubik_jax.report import estimate
 from rubik_jax.step import example_keys, stream
 from rubik_jax.tasks.pretrain import make_puzzle
 from rubik_jax.types import DEVICES
@@ -42,7 +43,7 @@ def measure(
     compiled, held, compiling = training.build(it)
     ours = training.streaming(it, compiled, held)
     spent = {kind: best(getattr(ours, kind)) for kind in contest.KINDS}
-    memory = {"program_bytes": _needed(compiled), **parallel.most_memory()}
+    memory = {"program_bytes": estimate.memory(compiled), **parallel.most_memory()}
     ours.close()
     spent["resident"] = best(_resident(it))
     spent |= {name: best(run) for name, run in _parts(it, config).items()}
@@ -140,19 +141,10 @@ def _operations(it: Training, compiled: Any, seconds: float) -> dict[str, float]
     counts = operations.forward(it.task.loss, it.state.variables, batch, keys, zero)
     flops, dtype = operations.training(counts), it.config.model.encoder.dtype
     most = ceiling.measure(dtype) * parallel.count()
-    cost = compiled.cost_analysis() or {}
-    cost = cost[0] if isinstance(cost, list) else cost
     return {
         "flops": flops,
-        "compiled_flops": cost.get("flops", 0.0) * parallel.count(),
+        "compiled_flops": estimate.operations(compiled) * parallel.count(),
         "flops_per_second": flops / seconds,
         "ceiling": most,
         "mfu": flops / seconds / most,
     }
-
-
-def _needed(compiled: Any) -> int:
-    """The bytes of a device's memory that a program needs, its arguments included."""
-    it = compiled.memory_analysis()
-    sizes = it.argument_size_in_bytes + it.output_size_in_bytes + it.temp_size_in_bytes
-    return sizes - it.alias_size_in_bytes

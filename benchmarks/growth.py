@@ -35,6 +35,7 @@ from rubik_jax.modes.opening import open_run
 from rubik_jax.modes.posing import build_task
 from rubik_jax.modes.splitting import draw_split
 from rubik_jax.optim import make_optimiser
+from rubik_jax.report import estimate
 from rubik_jax.report.progress import silent
 from rubik_jax.step import initialise, make_state, make_step
 
@@ -76,7 +77,7 @@ def main() -> None:
     # Each program is to be compiled, whatever was before.
     jax.config.update("jax_enable_compilation_cache", False)
     command = " ".join(["python -m benchmarks.growth", *sys.argv[1:]])
-    found = machine.describe() | {"device": parallel.describe(), "command": command}
+    found = machine.describe() | {"command": command}
     found["tables"] = {name: table(name) for name in options.only}
     print(page(found))
     if options.json:
@@ -133,7 +134,7 @@ def step(shape: Shape) -> dict:
     return {
         "ms a step": min(spent) * 1e3,
         "ms a cube": min(spent) * 1e3 / (shape.batch * shape.cells),
-        "MiB a device": _bytes(compiled) / 2**20,
+        "MiB a device": estimate.memory(compiled) / 2**20,
         "compiling s": compiling,
         "all-reduces": len(re.findall(r"\ball-reduce(?:-start)?\(", compiled.as_text())),
     }
@@ -219,13 +220,6 @@ def _start(folder: Path) -> dict:
 def _memory() -> int:
     """Bytes that this process holds in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _bytes(compiled: jax.stages.Compiled) -> int:
-    """What a program needs of a device's memory, its arguments included."""
-    it = compiled.memory_analysis()
-    sizes = it.argument_size_in_bytes + it.output_size_in_bytes + it.temp_size_in_bytes
-    return sizes - it.alias_size_in_bytes
 
 
 def _cell(value: float) -> str:

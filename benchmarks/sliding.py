@@ -12,12 +12,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks import contest
-from benchmarks.contest import Call, Contestant
+from benchmarks.contest import SHARED, Call, Contestant
 from configs import segment
 
 OURS, PEER = "rubik_jax", "MONAI"
-# The contestants share a device's memory, which JAX would else take for itself.
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 class Asked(NamedTuple):

@@ -13,12 +13,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from benchmarks import cases, contest, machine, page
+from benchmarks import cases, contest, machine, page, sliding
 from benchmarks.contest import Call
 
 OURS, TWIN = "rubik_jax", "PyTorch"
-# Two contestants share a device's memory, which JAX would else take for itself.
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,8 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write(found, options.json)
     print(page.training(found))
     if "inference" in options.only:
-        from benchmarks import sliding
-
         found["inference"] = sliding.measure("monai" in options.against, options.rounds)
         _write(found, options.json)
         print(f"\n{sliding.page(found['inference'])}")
@@ -46,7 +42,7 @@ def train(config: ConfigDict, dtype: str, batch: int, options: argparse.Namespac
     """All figures of a config's step, in processes that share what the first one compiles."""
     workers, pace = config.data.workers, (options.rounds, options.seconds)
     with tempfile.TemporaryDirectory() as cache:
-        kept = SHARED | {"JAX_COMPILATION_CACHE_DIR": cache}
+        kept = contest.SHARED | {"JAX_COMPILATION_CACHE_DIR": cache}
         still = cases.still(config)
         cold = contest.apart(Call("benchmarks.training:compiling", (still, dtype, batch), kept))
         figures = (config.copy_and_resolve_references(), dtype, batch, workers, *pace)

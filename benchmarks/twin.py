@@ -12,15 +12,13 @@ from ml_collections import ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks import cases
 from benchmarks.contest import Contestant
 from benchmarks.twin_networks import DUCDecoder, Segmenter, Siamese, UNetDecoder, make_encoder
 from benchmarks.twin_puzzle import Puzzle, Puzzles, Windows, generate
 from benchmarks.twin_training import Training, contestant
 from rubik_jax import proxy
 from rubik_jax.errors import UserError
-
-CHANNELS = {"brats": 4}  # of a source's volumes; 1 where it isn't named
-CLASSES = {"brats": 4, "phantom": 4, "msd": 3}  # and in its masks; 2
 
 _VOLUMES = 2  # that are generated
 
@@ -43,7 +41,7 @@ def pretraining(
     """
     _check(config)
     game = config.proxy
-    channels, cells = CHANNELS.get(config.data.source, 1), math.prod(game.counts)
+    channels, cells = cases.channels(config), math.prod(game.counts)
     orders = proxy.make_orders(game.orders, game.num_orders, cells, config.seed)
     puzzle = Puzzle(tuple(game.counts), tuple(game.cube), tuple(game.gap), orders)
     network = Siamese(
@@ -65,8 +63,7 @@ def finetuning(
 ) -> Contestant:
     """Segmentation by a U-Net or DUC, of `configs/segment.py`; arguments as of `pretraining`."""
     _check(config)
-    channels = CHANNELS.get(config.data.source, 1)
-    classes = CLASSES.get(config.data.source, 2)
+    channels, classes = cases.channels(config), cases.classes(config)
     network = Segmenter(
         _encoder(config, channels, skips=config.model.head == "unet"), _decoder(config, classes)
     )

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the twin is measured where torch is installed")
 
-from benchmarks import twin, twin_networks, twin_puzzle, twin_training  # noqa: E402
+from benchmarks import cases, twin, twin_networks, twin_puzzle, twin_training  # noqa: E402
 from configs import pretrain as pretrain_config  # noqa: E402
 from configs import segment as segment_config  # noqa: E402
 from rubik_jax import losses, proxy  # noqa: E402
@@ -218,7 +218,7 @@ def test_a_config_makes_a_contestant_of_as_many_parameters(config, begin, answer
     else:
         config.window = (16, 16, 16)
     it = begin(config, "float32", 2, workers)
-    task = build_task(config, twin.CHANNELS.get(config.data.source, 1), answers)
+    task = build_task(config, cases.channels(config), answers)
     assert it.parameters == numbers(jax.eval_shape(task.init, jax.random.key(0)))
     assert (it.volumes, it.cubes) == (2, 2 * math.prod(config.proxy.counts) if not answers else 0)
     it.step()

@@ -165,15 +165,7 @@ def _padded(x: Array, pads) -> Array:
 
 def _by_columns(x: Array, kernel: Array, strides: Triple, pads) -> Array:
     """One matrix product: what the taps see of each output voxel, times the kernel."""
-    x = _padded(x, pads)
-    taps = kernel.shape[:3]
-    size = [(n - t) // s + 1 for n, t, s in zip(x.shape[1:4], taps, strides, strict=True)]
-    seen = [
-        lax.slice(x, (0, *tap, 0), (len(x), *ends, x.shape[4]), (1, *strides, 1))
-        for tap in itertools.product(*map(range, taps))
-        for ends in [[t + (n - 1) * s + 1 for t, n, s in zip(tap, size, strides, strict=True)]]
-    ]
-    columns = jnp.concatenate(seen, axis=-1)
+    columns = jnp.concatenate(_seen(_padded(x, pads), kernel.shape[:3], strides), axis=-1)
     return columns @ kernel.reshape(-1, kernel.shape[-1])
 
 
@@ -215,14 +207,9 @@ def _kernel_by_rows(x: Array, cotangent: Array, shape: tuple[int, ...], pads) ->
 
 
 def _rows(x: Array, shape: tuple[int, ...], pads) -> tuple[Array, tuple[int, ...]]:
-    x = _padded(x, pads)
-    size = [n - taps + 1 for n, taps in zip(x.shape[1:4], shape[:3], strict=True)]
-    seen = [
-        x[(slice(None), *(slice(t, t + n) for t, n in zip(tap, size, strict=True)), channel)]
-        for tap in itertools.product(*map(range, shape[:3]))
-        for channel in range(shape[3])
-    ]
-    return jnp.stack(seen).reshape(len(seen), -1), (x.shape[0], *size)
+    seen = _seen(_padded(x, pads), shape[:3], (1, 1, 1))
+    rows = jnp.stack([each[..., channel] for each in seen for channel in range(shape[3])])
+    return rows.reshape(len(rows), -1), rows.shape[1:]
 
 
 def _kernel_by_chunks(x: Array, cotangent: Array, shape: tuple[int, ...], pads) -> Array:
@@ -247,6 +234,17 @@ def _kernel_by_chunks(x: Array, cotangent: Array, shape: tuple[int, ...], pads) 
 
     taps = jnp.flip(chunks.sum(products).reshape(i, features, j, k, channels), 0)
     return taps.transpose(0, 2, 3, 4, 1)
+
+
+def _seen(x: Array, taps: Triple, strides: Triple) -> list[Array]:
+    """What each tap of a kernel sees, [b, u, v, w, c], in the order of the kernel's values."""
+    size = [(n - t) // s + 1 for n, t, s in zip(x.shape[1:4], taps, strides, strict=True)]
+
+    def by(tap: Triple) -> Array:
+        ends = [t + (n - 1) * s + 1 for t, n, s in zip(tap, size, strides, strict=True)]
+        return lax.slice(x, (0, *tap, 0), (len(x), *ends, x.shape[4]), (1, *strides, 1))
+
+    return [by(tap) for tap in itertools.product(*map(range, taps))]
 
 
 def _shifted(x: Array, axis: int, taps: int) -> Array:

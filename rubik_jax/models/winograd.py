@@ -63,7 +63,8 @@ def convolve(
         plain: (voxels [n, 1, y, z, c], kernel [1, j, k, c, f]) -> its convolution within a plane.
     """
     batch, planes = x.shape[:2]
-    tiles, padded = _tiled(x, before, -planes % _TILE)
+    tiles = -(-planes // _TILE)
+    padded = _reaching(x, before, tiles * _TILE - planes)
     sums = [_sum(row, _tile_planes(padded, tiles)) for row in _OF_VOXELS]
     taps = jnp.einsum("ta,a...->t...", _OF_TAPS, kernel, precision="highest")
     products = [
@@ -93,7 +94,7 @@ def kernel_gradient(
     chunks = divide(batch, -(-planes // _TILE), cotangent.shape[2] * cotangent.shape[3])
     rest = -planes % _TILE + chunks.rest * _TILE
     cotangent = jnp.pad(cotangent, ((0, 0), (0, rest), *((0, 0),) * 3))
-    _, x = _tiled(x, before, rest)
+    x = _reaching(x, before, rest)
     contract = (((0, 1, 2), (0, 1, 2)), ((), ()))
 
     def products(chunk: Array) -> Array:
@@ -111,10 +112,9 @@ def kernel_gradient(
     return jnp.einsum("ta,t...->a...", _OF_TAPS, chunks.sum(products), precision="highest")
 
 
-def _tiled(x: Array, before: int, rest: int) -> tuple[int, Array]:
-    """How many tiles there are, and the voxels with the zeros that they reach into."""
-    padded = jnp.pad(x, ((0, 0), (before, 2 - before + rest), *((0, 0),) * 3))
-    return (x.shape[1] + rest) // _TILE, padded
+def _reaching(x: Array, before: int, rest: int) -> Array:
+    """The voxels with the zeros that tiles reach into, and so many planes that fill the last."""
+    return jnp.pad(x, ((0, 0), (before, 2 - before + rest), *((0, 0),) * 3))
 
 
 def _tile_planes(x: Array, tiles: int, reach: int = _TILE + 2) -> list[Array]:

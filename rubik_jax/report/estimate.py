@@ -25,17 +25,24 @@ def compiled(step: Any, copies: int, seconds: float) -> str:
         copies: how many steps are written out in it; XLA counts what's in a loop once.
         seconds: how long it took to compile.
     """
-    cost = step.cost_analysis() or {}
-    cost = cost[0] if isinstance(cost, list) else cost
-    memory = step.memory_analysis()
-    needed = sum(
-        getattr(memory, f"{kind}_size_in_bytes", 0) for kind in ("argument", "output", "temp")
-    ) - getattr(memory, "alias_size_in_bytes", 0)
-    operations = cost.get("flops", 0) / copies
     return (
-        f"step: {number(operations)}FLOP per device, {size(needed)} of its memory; "
-        f"compiled in {seconds:.0f} s"
+        f"step: {number(operations(step) / copies)}FLOP per device, {size(memory(step))} of its "
+        f"memory; compiled in {seconds:.0f} s"
     )
+
+
+def operations(step: Any) -> float:
+    """What XLA counts of FLOPs in a compiled step, on one device; a loop counts once."""
+    cost = step.cost_analysis() or {}
+    return (cost[0] if isinstance(cost, list) else cost).get("flops", 0)
+
+
+def memory(step: Any) -> int:
+    """The bytes of a device's memory that a compiled step needs, its arguments included."""
+    needed = step.memory_analysis()
+    return sum(
+        getattr(needed, f"{kind}_size_in_bytes", 0) for kind in ("argument", "output", "temp")
+    ) - getattr(needed, "alias_size_in_bytes", 0)
 
 
 def number(value: float) -> str:
