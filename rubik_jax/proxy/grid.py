@@ -122,9 +122,11 @@ def normalise(cubes: Float[Array, "m x y z c"]) -> Float[Array, "m x y z c"]:
     The paper's "normalized to [-1, 1] by using the mean and maximum intensity" (section 2.1). A
     constant cube becomes zeros.
     """
+    least, most = (of(cubes, axis=(1, 2, 3), keepdims=True) for of in (jnp.min, jnp.max))
     # The mean of equal numbers can miss them by a rounding, which would be blown up; above their
     # least, they are zero to the bit.
-    above = cubes - jnp.min(cubes, axis=(1, 2, 3), keepdims=True)
-    centred = above - jnp.mean(above, axis=(1, 2, 3), keepdims=True)
-    largest = jnp.max(jnp.abs(centred), axis=(1, 2, 3), keepdims=True)
-    return centred / jnp.where(largest > 0, largest, 1.0)
+    above = cubes - least
+    mean = jnp.mean(above, axis=(1, 2, 3), keepdims=True)
+    # The largest of |above - mean|, without another pass over the cubes.
+    largest = jnp.maximum(mean, most - least - mean)
+    return (above - mean) / jnp.where(largest > 0, largest, 1.0)

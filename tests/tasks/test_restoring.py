@@ -45,7 +45,9 @@ def test_a_blanked_voxel_is_zero_and_tells_nothing_of_what_was_there():
     blanked = np.asarray(seen["counted"][0])
     assert blanked.mean() == pytest.approx(0.5, abs=0.1)
     assert (seen["given"][0][blanked] == 0).all()
-    assert (seen["given"][0][~blanked] == seen["wanted"][0][~blanked]).all()
+    # The two are scaled in kernels of their own, which may round each in its way.
+    left, wanted = (seen[name][0][~blanked] for name in ("given", "wanted"))
+    np.testing.assert_allclose(left, wanted, atol=1e-6)
     # The scaling sees all voxels: moved among themselves, the blanked ones leave it as it was.
     other = np.array(window)
     other[0, blanked] = other[0, blanked][::-1]
