@@ -107,3 +107,30 @@ def test_a_place_named_before_is_kept_to_and_that_of_another_user_not_used(
     for folder in (tmp_path / "first", tmp_path / "second"):
         parallel.keep_compiled(folder)
         assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "first"
+
+
+def test_a_copy_is_read_without_a_program_that_would_wait_in_line():
+    arrays = parallel.replicate({"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.int32(7)})
+    jax.block_until_ready(arrays)
+    jax.clear_caches()
+    compiled = []
+
+    def listen(event, *_, **__):
+        compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        found = parallel.unreplicate(arrays)
+        assert not compiled
+        assert arrays["a"][0].sum() == 15 and compiled  # it would have been heard
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    np.testing.assert_array_equal(found["a"], np.arange(6.0).reshape(2, 3))
+    assert found["b"] == 7 and all(type(each).__module__ == "numpy" for each in found.values())
+
+
+def test_the_state_is_donated():
+    state, batch = parallel.replicate(jnp.ones(5)), parallel.replicate(jnp.ones(5))
+    compiled = parallel.mapped_step(lambda s, b, r: (s + b, b.sum()), state, batch, None)
+    compiled(state, batch, None)
+    assert state.is_deleted() and not batch.is_deleted()
