@@ -188,7 +188,7 @@ def _folder(values: flags.FlagValues) -> Path:
 
 def _config_of(folder: Path) -> ConfigDict:
     """The config that lies in a run, its knobs of the kinds of the shipped one."""
-    saved = workdir.read(folder / workdir.CONFIG)
+    saved = workdir.settled(folder)
     if saved.get("task") not in TASKS:
         if saved.get("task") == TABLES:
             raise UserError(f"{folder} is a plan of runs; expected one of the runs below it")

@@ -35,7 +35,7 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
         return
     if not begun(workdir):
         return
-    then, now = flat(read(workdir / CONFIG)), flat(config)
+    then, now = flat(settled(workdir)), flat(config)
     differing = sorted(k for k in then.keys() | now.keys() if then.get(k) != now.get(k))
     if differing:
         knob = differing[0]
@@ -44,6 +44,18 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
             f"--workdir={workdir} holds a run with config.{knob}={then.get(knob)}, not "
             f"{now.get(knob)}{more}; expected the same config, or another folder"
         )
+
+
+def settled(workdir: Path) -> dict[str, Any]:
+    """The knobs of the run that lives there; one that it's too old to have is as it did without.
+
+    Raises:
+        UserError: there is none.
+    """
+    config = read(workdir / CONFIG)
+    if encoder := config.get("model", {}).get("encoder"):
+        encoder.setdefault("remat", "none")
+    return config
 
 
 def begun(workdir: Path) -> bool:

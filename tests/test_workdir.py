@@ -125,3 +125,14 @@ def test_knobs_have_dotted_names():
         "optim.rate": 0.001,
         "widths": [4, 8],
     }
+
+
+def test_a_run_from_before_a_knob_goes_on_as_it_did_without(run):
+    old = CONFIG | {"model": {"encoder": {"widths": [4], "dtype": "float32"}}}
+    now = CONFIG | {"model": {"encoder": old["model"]["encoder"] | {"remat": "none"}}}
+    workdir.write(run / workdir.CONFIG, old)
+    workdir.check(run, now)
+    assert workdir.settled(run) == now
+    now["model"]["encoder"]["remat"] = "stages"
+    with pytest.raises(UserError, match="remat=none, not stages"):
+        workdir.check(run, now)

@@ -9,6 +9,7 @@ from rubik_jax.models.classifier import Classifier
 from rubik_jax.models.layers import CUBES, DTYPES
 from rubik_jax.models.normalisation import NORMS
 from rubik_jax.models.projector import Projector
+from rubik_jax.models.remat import REMATS
 from rubik_jax.models.resnet3d import ResNet3D
 from rubik_jax.models.segmenter import DUCDecoder, Segmenter, UNetDecoder
 from rubik_jax.models.siamese import SiameseOctad
@@ -40,6 +41,7 @@ def make_encoder(
     strides: Sequence[Sequence[int]],
     norm: str,
     dtype: str,
+    remat: str = "none",
     axes: Sequence[str] = (),
 ) -> nn.Module:
     """Builds an encoder from plain values, such as a config or its JSON copy holds.
@@ -51,12 +53,18 @@ def make_encoder(
         strides: per stage its strides along x, y, z.
         norm: "group", "batch" or "none".
         dtype: "float32" or "bfloat16".
+        remat: what is computed again for the gradient, one of `remat.REMATS`.
         axes: mapped axes that share batch statistics.
 
     Raises:
         UserError: a name there isn't, or stages that don't agree in number.
     """
-    choices = {"name": (name, ENCODERS), "norm": (norm, NORMS), "dtype": (dtype, DTYPES)}
+    choices = {
+        "name": (name, ENCODERS),
+        "norm": (norm, NORMS),
+        "dtype": (dtype, DTYPES),
+        "remat": (remat, REMATS),
+    }
     for knob, (value, known) in choices.items():
         if value not in known:
             raise UserError(
@@ -84,6 +92,7 @@ def make_encoder(
         norm=norm,
         dtype=dtype,
         axes=tuple(axes),
+        remat=remat,
     )
 
 
@@ -96,6 +105,7 @@ def make_decoder(
     width: int,
     norm: str,
     dtype: str,
+    remat: str = "none",
     axes: Sequence[str] = (),
 ) -> nn.Module:
     """Builds a decoder for an encoder of these strides.
@@ -108,6 +118,7 @@ def make_decoder(
         width: their channels with DUC; 0 for those of the features they stand on, as a U-Net has.
         norm: "group", "batch" or "none".
         dtype: "float32" or "bfloat16".
+        remat: what is computed again for the gradient, one of `remat.REMATS`.
         axes: mapped axes that share batch statistics.
 
     Raises:
@@ -128,5 +139,6 @@ def make_decoder(
         norm=norm,
         dtype=dtype,
         axes=tuple(axes),
+        remat=remat,
         **options,
     )

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rubik_jax.models.layers import wide_dot
+
 Vectors = Float[Array, "b m f"]
 
 
@@ -15,16 +17,19 @@ class Projection(nn.Module):
 
     Attributes:
         features: length of the vector; 0 hands the flattened features on as they are.
+
+    The matrix product is computed in the dtype of the features; the vector is float32.
     """
 
     features: int
 
     @nn.compact
     def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b f"]:
-        flat = x.reshape(x.shape[0], -1).astype(jnp.float32)
+        flat = x.reshape(x.shape[0], -1)
         if not self.features:
-            return flat
-        return nn.relu(nn.LayerNorm(name="norm")(nn.Dense(self.features, name="dense")(flat)))
+            return flat.astype(jnp.float32)
+        dense = nn.Dense(self.features, dtype=x.dtype, dot_general=wide_dot, name="dense")
+        return nn.relu(nn.LayerNorm(name="norm")(dense(flat)))
 
 
 class JointOrderHead(nn.Module):

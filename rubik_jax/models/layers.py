@@ -4,11 +4,13 @@ import functools
 import math
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from rubik_jax.models.convolution import Triple, conv3d, conv3d_over_cubes
+from rubik_jax.models.remat import convolved
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -42,7 +44,7 @@ class Conv3D(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         dtype = DTYPES[self.dtype]
         convolve = conv3d_over_cubes if CUBES in self.axes else conv3d
-        y = convolve(x.astype(dtype), kernel.astype(dtype), self.strides)
+        y = convolved(convolve(x.astype(dtype), kernel.astype(dtype), self.strides))
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -86,6 +88,26 @@ def pixel_shuffle(x: Float[Array, "b x y z f"], strides: Triple) -> Float[Array,
     return x.reshape(batch, size[0] * i, size[1] * j, size[2] * k, channels)
 
 
+def wide_dot(x: Array, kernel: Array, *_: object, **__: object) -> Float[Array, "*n f"]:
+    """`x @ kernel`, whose sums stay float32 where both are narrower; for `dot_general` of a Dense.
+
+    Its gradients are products of narrow matrices again: derived, they would be of float32 copies.
+    """
+    return _wide_dot(x, kernel)
+
+
+@jax.custom_vjp
+def _wide_dot(x: Array, kernel: Array) -> Array:
+    return jnp.matmul(x, kernel, preferred_element_type=jnp.float32)
+
+
+def _pull_wide_dot(operands: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    return jax.vjp(jnp.matmul, *operands)[1](cotangent.astype(operands[0].dtype))
+
+
+_wide_dot.defvjp(lambda *operands: (_wide_dot(*operands), operands), _pull_wide_dot)
+
+
 class Upsample(nn.Module):
     """A linear layer and a pixel shuffle; a transposed convolution whose kernel is its stride.
 
@@ -96,11 +118,13 @@ class Upsample(nn.Module):
         features: output channels.
         strides: by how much along x, y, z.
         dtype: what is computed in; parameters are float32.
+        wide: whether the output is float32 all the same, as logits are.
     """
 
     features: int
     strides: Triple
     dtype: str = "float32"
+    wide: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b u v w f"]:
@@ -111,6 +135,10 @@ class Upsample(nn.Module):
             return jnp.tile(one, (1, parts))
 
         dense = nn.Dense(
-            parts * self.features, dtype=DTYPES[self.dtype], kernel_init=alike, name="dense"
+            parts * self.features,
+            dtype=DTYPES[self.dtype],
+            kernel_init=alike,
+            dot_general=wide_dot if self.wide else None,
+            name="dense",
         )
         return pixel_shuffle(dense(x), self.strides)

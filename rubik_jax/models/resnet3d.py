@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from rubik_jax.models.layers import DTYPES, Conv3D, Triple
 from rubik_jax.models.normalisation import Norm
+from rubik_jax.models.remat import stage as rematerialised
 
 
 class Block(nn.Module):
@@ -40,6 +41,7 @@ class ResNet3D(nn.Module):
         norm: "group", "batch" or "none".
         dtype: what is computed in, "float32" or "bfloat16".
         axes: mapped axes that share batch statistics.
+        remat: one of `remat.REMATS`.
     """
 
     widths: tuple[int, ...]
@@ -48,6 +50,7 @@ class ResNet3D(nn.Module):
     norm: str = "group"
     dtype: str = "float32"
     axes: tuple[str, ...] = ()
+    remat: str = "none"
 
     @nn.compact
     def __call__(
@@ -57,11 +60,17 @@ class ResNet3D(nn.Module):
         stem = Conv3D(self.widths[0], dtype=self.dtype, use_bias=False, axes=self.axes, name="stem")
         x = stem(x.astype(DTYPES[self.dtype]))
         features = []
-        for stage, (width, blocks) in enumerate(zip(self.widths, self.convs, strict=True)):
-            for block in range(blocks):
-                strides = self.strides[stage] if block == 0 else (1, 1, 1)
-                name = f"stage{stage}_block{block}"
-                x = Block(width, strides, self.norm, self.dtype, self.axes, name=name)(x, train)
+        for stage in range(len(self.widths)):
+            blocks = functools.partial(_blocks, stage, train)
+            x = rematerialised(self.remat, blocks)(self, x)
             normed = Norm(self.norm, self.axes, name=f"stage{stage}_norm")(x, train)
             features.append(nn.relu(normed))
         return tuple(features)
+
+
+def _blocks(stage: int, train: bool, it: ResNet3D, x: Array) -> Array:
+    for block in range(it.convs[stage]):
+        strides = it.strides[stage] if block == 0 else (1, 1, 1)
+        name = f"stage{stage}_block{block}"
+        x = Block(it.widths[stage], strides, it.norm, it.dtype, it.axes, name=name)(x, train)
+    return x

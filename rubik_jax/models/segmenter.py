@@ -1,5 +1,7 @@
 """Segmentation networks: an encoder, and a U-Net's or a DUC decoder back to full resolution."""
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from jaxtyping import Array, Float
 
 from rubik_jax.models.layers import Conv3D, Triple, Upsample
 from rubik_jax.models.normalisation import Norm
+from rubik_jax.models.remat import stage as rematerialised
 
 Features = tuple[Float[Array, "b ..."], ...]
 
@@ -49,6 +52,7 @@ class UNetDecoder(nn.Module):
         norm: "group", "batch" or "none".
         dtype: what is computed in; the logits are float32.
         axes: mapped axes that share batch statistics.
+        remat: one of `remat.REMATS`.
     """
 
     classes: int
@@ -57,20 +61,22 @@ class UNetDecoder(nn.Module):
     norm: str
     dtype: str
     axes: tuple[str, ...] = ()
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, features: Features, train: bool) -> Float[Array, "b x y z k"]:
         x = features[-1]
         for stage in reversed(range(1, len(features))):
-            skip = features[stage - 1]
-            width = skip.shape[-1]
-            x = Upsample(width, self.strides[stage], self.dtype, name=f"stage{stage - 1}_up")(x)
-            x = jnp.concatenate([skip, x], axis=-1)
-            block = ConvBlock(
-                width, self.convs, self.norm, self.dtype, self.axes, name=f"stage{stage - 1}"
-            )
-            x = block(x, train)
-        return Upsample(self.classes, self.strides[0], "float32", name="logits")(x)
+            joined = rematerialised(self.remat, functools.partial(_joined, stage, train))
+            x = joined(self, x, features[stage - 1])
+        return Upsample(self.classes, self.strides[0], self.dtype, wide=True, name="logits")(x)
+
+
+def _joined(stage: int, train: bool, it: UNetDecoder, x: Array, skip: Array) -> Array:
+    width, name = skip.shape[-1], f"stage{stage - 1}"
+    x = Upsample(width, it.strides[stage], it.dtype, name=f"{name}_up")(x)
+    x = jnp.concatenate([skip, x], axis=-1)
+    return ConvBlock(width, it.convs, it.norm, it.dtype, it.axes, name=name)(x, train)
 
 
 class DUCDecoder(nn.Module):
@@ -87,6 +93,7 @@ class DUCDecoder(nn.Module):
         norm: "group", "batch" or "none".
         dtype: what is computed in; the logits are float32.
         axes: mapped axes that share batch statistics.
+        remat: one of `remat.REMATS`.
     """
 
     classes: int
@@ -96,14 +103,19 @@ class DUCDecoder(nn.Module):
     norm: str
     dtype: str
     axes: tuple[str, ...] = ()
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, features: Features, train: bool) -> Float[Array, "b x y z k"]:
         x = features[-1]
-        width = self.width or x.shape[-1]
-        block = ConvBlock(width, self.convs, self.norm, self.dtype, self.axes, name="block")
+        block = rematerialised(self.remat, functools.partial(_block, train))
         stride = tuple(int(n) for n in np.prod(self.strides, axis=0))
-        return Upsample(self.classes, stride, "float32", name="logits")(block(x, train))
+        return Upsample(self.classes, stride, self.dtype, wide=True, name="logits")(block(self, x))
+
+
+def _block(train: bool, it: DUCDecoder, x: Array) -> Array:
+    width = it.width or x.shape[-1]
+    return ConvBlock(width, it.convs, it.norm, it.dtype, it.axes, name="block")(x, train)
 
 
 class Segmenter(nn.Module):

@@ -1,10 +1,13 @@
 """A 3D VGG: stages of 3x3x3 convolutions with a max pooling between stages."""
 
+import functools
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
 from rubik_jax.models.layers import DTYPES, Conv3D, Triple, max_pool
 from rubik_jax.models.normalisation import Norm
+from rubik_jax.models.remat import stage as rematerialised
 
 
 class VGG3D(nn.Module):
@@ -18,6 +21,7 @@ class VGG3D(nn.Module):
         norm: "group", "batch" or "none".
         dtype: what is computed in, "float32" or "bfloat16".
         axes: mapped axes that share batch statistics.
+        remat: one of `remat.REMATS`.
     """
 
     widths: tuple[int, ...]
@@ -26,6 +30,7 @@ class VGG3D(nn.Module):
     norm: str = "group"
     dtype: str = "float32"
     axes: tuple[str, ...] = ()
+    remat: str = "none"
 
     @nn.compact
     def __call__(
@@ -34,13 +39,17 @@ class VGG3D(nn.Module):
         """Returns the features of every stage, the deepest last."""
         x = x.astype(DTYPES[self.dtype])
         features = []
-        for stage, (width, convs) in enumerate(zip(self.widths, self.convs, strict=True)):
-            x = max_pool(x, self.strides[stage])
-            for conv in range(convs):
-                name = f"stage{stage}_conv{conv}"
-                bias = self.norm == "none"
-                x = Conv3D(width, dtype=self.dtype, use_bias=bias, axes=self.axes, name=name)(x)
-                x = Norm(self.norm, self.axes, name=f"stage{stage}_norm{conv}")(x, train)
-                x = nn.relu(x)
+        for number in range(len(self.widths)):
+            stage = rematerialised(self.remat, functools.partial(_stage, number, train))
+            x = stage(self, x)
             features.append(x)
         return tuple(features)
+
+
+def _stage(stage: int, train: bool, it: VGG3D, x: Array) -> Array:
+    x = max_pool(x, it.strides[stage])
+    for conv in range(it.convs[stage]):
+        options = {"dtype": it.dtype, "use_bias": it.norm == "none", "axes": it.axes}
+        x = Conv3D(it.widths[stage], **options, name=f"stage{stage}_conv{conv}")(x)
+        x = nn.relu(Norm(it.norm, it.axes, name=f"stage{stage}_norm{conv}")(x, train))
+    return x
