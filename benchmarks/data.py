@@ -181,8 +181,7 @@ def _options() -> argparse.Namespace:
 
 
 def _page(found: dict) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines = [f"{found['date']}, {found['machine']}, load {found['load']}; {versions}"]
+    lines = [machine.line(found)]
     for name, figures in found["cohorts"].items():
         lines += ["", *_table(name, figures)]
     return "\n".join(lines)

@@ -181,9 +181,7 @@ def cohort(count: int) -> dict:
 
 def page(found: dict) -> str:
     """The figures as text: what was measured on, then the tables."""
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines = [f"{found['date']}, {found['machine']}, load {found['load']}; {versions}"]
-    lines.append(f"{found['device']}; but for what is varied, {Shape()}")
+    lines = [f"{machine.line(found)}; but for what is varied, {Shape()}"]
     for name, rows in found["tables"].items():
         lines += ["", f"**{name}**", "", f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
         lines += ["| " + " | ".join(map(_cell, row.values())) + " |" for row in rows]

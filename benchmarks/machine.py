@@ -31,6 +31,13 @@ def describe() -> dict:
     }
 
 
+def line(found: dict) -> str:
+    """What `describe` found, for the head of a page."""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    where = f"{found['machine']}, {found['device']}, load {found['load']}"
+    return f"{found['date']}, {where}; {versions}"
+
+
 def device() -> dict:
     """What JAX computes on: "device" in words, and whether that is "on_cpu"."""
     from rubik_jax import parallel

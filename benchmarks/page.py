@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks import machine
+
 Row = dict
 
 SPLIT = ("host", "transfer", "scramble", "forward", "backward", "update")
@@ -9,10 +11,7 @@ SPLIT = ("host", "transfer", "scramble", "forward", "backward", "update")
 
 def training(found: dict) -> str:
     """The tables, below a line on what was measured on."""
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines = [
-        f"{found['date']}, {found['machine']}, {found['device']}, load {found['load']}; {versions}"
-    ]
+    lines = [machine.line(found)]
     rows = found["training"]
     for title, columns in TABLES.items():
         lines += ["", *_table(title, columns, rows)] if rows else []

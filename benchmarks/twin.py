@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from benchmarks import cases
 from benchmarks.contest import Contestant
+from benchmarks.numpy_puzzle import Puzzle
 from benchmarks.twin_networks import DUCDecoder, Segmenter, Siamese, UNetDecoder, make_encoder
-from benchmarks.twin_puzzle import Puzzle, Puzzles, Windows, generate
+from benchmarks.twin_puzzle import Puzzles, Windows, generate
 from benchmarks.twin_training import Training, contestant
 from rubik_jax import proxy
 from rubik_jax.errors import UserError

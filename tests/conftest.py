@@ -29,3 +29,26 @@ def hippocampus() -> Path:
     if not (folder / "dataset.json").is_file():
         pytest.skip(f"no real scans in {folder}: RUBIK_DATA=FOLDER names where `hippocampus` lies")
     return folder
+
+
+@pytest.fixture
+def race_here(monkeypatch):
+    """Has benchmarks race in this process, since another's start would take longer than all else.
+
+    Every round takes the same; what contestants set for their own process is undone.
+    """
+    from benchmarks import contest
+
+    def raced(factories, rounds, seconds):
+        found = {}
+        for who, make in factories.items():
+            it = make()
+            spent = {kind: contest.turn(getattr(it, kind), seconds) for kind in contest.KINDS}
+            kept = {name: getattr(it, name) for name in ("name", "parameters", "volumes", "cubes")}
+            rounds_of = {kind: [t] * rounds for kind, t in spent.items()}
+            found[who] = kept | spent | {"rounds": rounds_of}
+        return found
+
+    monkeypatch.setattr(contest, "race", raced)
+    for name, value in contest.SHARED.items():
+        monkeypatch.setenv(name, value)

@@ -5,7 +5,7 @@ from importlib import util
 import numpy as np
 import pytest
 
-from benchmarks import contest, sliding
+from benchmarks import sliding
 from configs import segment
 from rubik_jax import inference
 
@@ -22,25 +22,7 @@ def asked():
     return sliding.Asked(config, (16, 15, 16), channels=2, classes=3)
 
 
-def raced(factories, rounds, seconds):
-    """`contest.race` without other processes, whose start would take longer than all else."""
-    found = {}
-    for who, make in factories.items():
-        it = make()
-        spent = {kind: contest.turn(getattr(it, kind), seconds) for kind in contest.KINDS}
-        kept = {name: getattr(it, name) for name in ("name", "parameters", "volumes", "cubes")}
-        found[who] = kept | spent | {"rounds": {kind: [t] * rounds for kind, t in spent.items()}}
-    return found
-
-
-@pytest.fixture
-def here(monkeypatch):
-    monkeypatch.setattr(contest, "race", raced)
-    for name, value in sliding.SHARED.items():  # what a contestant's process sets is undone
-        monkeypatch.setenv(name, value)
-
-
-def test_the_page_tells_what_was_measured(asked, here):
+def test_the_page_tells_what_was_measured(asked, race_here):
     found = sliding.compare(asked, against=False, rounds=1, seconds=0)
     it = found[sliding.OURS]
     assert it["cubes"] == -(-WINDOWS // found["batch"]) * found["batch"]  # the last is filled up
@@ -57,7 +39,7 @@ def test_the_page_tells_what_was_measured(asked, here):
 
 
 @pytest.mark.skipif(not util.find_spec("monai"), reason="MONAI is measured where it is installed")
-def test_monai_asks_as_many_windows_of_a_network_of_as_many_parameters(asked, here):
+def test_monai_asks_as_many_windows_of_a_network_of_as_many_parameters(asked, race_here):
     found = sliding.compare(asked, against=True, rounds=2, seconds=0)
     ours, theirs = found[sliding.OURS], found[sliding.PEER]
     assert ours["parameters"] == theirs["parameters"]
