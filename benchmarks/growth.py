@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks import machine, readers
 from configs import pretrain
-from rubik_jax import parallel, proxy
+from rubik_jax import allocator, parallel, proxy
 from rubik_jax.data import entries, loader
 from rubik_jax.data.cases import Where
 from rubik_jax.data.examples import Examples
@@ -109,6 +109,7 @@ def step(shape: Shape) -> dict:
 
     Windows lie on the device.
     """
+    allocator.keep_freed_memory()  # as the command does
     config = pretrain.get_config(shape.arguments).copy_and_resolve_references()
     cube = (shape.cube,) * 3
     config.proxy.update({"counts": shape.counts, "cube": cube, "num_orders": shape.orders})

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 # Of mallopt(3), with what they are set to: nothing is mapped apart, which is unmapped when freed;
 # nothing is handed back; and one arena, since others can't hold what is larger than 64 MB.
-_MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = (-4, 0), (-1, 2**31 - 1), (-8, 1)
+_MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = (-4, 0), (-1, -1), (-8, 1)
 
 
 def keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Devices: the only file that knows how many there are."""
+"""Devices: what is mapped over them, and what is shared out, put there and read back."""
 
 import functools
 import os
@@ -39,14 +39,17 @@ def keep_compiled(folder: Path) -> None:
 
     $JAX_COMPILATION_CACHE_DIR names another place, and then jax's other variables count as well.
     Beyond `KEPT` bytes the programs go that were used the longest ago. A folder that can't be read
-    or written does no harm; one of another user is left alone, since what lies there is executed.
+    or written does no harm; one that others can write is left alone, since what lies there is
+    executed.
     """
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     if jax.config.jax_compilation_cache_dir is not None:
         return
-    with suppress(OSError):  # it isn't there yet, can't be read, or another process forgets too
-        if folder.stat().st_uid != os.getuid():
-            say(f"{folder} is another user's, so compiled programs aren't kept")
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    with suppress(OSError):  # it can't be made or read, or another process forgets too
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o022:
+            say(f"others can write into {folder}, so compiled programs aren't kept")
             return
         _forget(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))

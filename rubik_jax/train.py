@@ -213,4 +213,4 @@ def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:
             yield begun.popleft().result()
             begun.append(thread.submit(next, batches))
     finally:
-        thread.shutdown(cancel_futures=True)
+        thread.shutdown(wait=False, cancel_futures=True)  # a read may take its time

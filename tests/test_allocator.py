@@ -1,9 +1,12 @@
 """What a program frees, the next call of it finds again."""
 
+import platform
 import subprocess
 import sys
 
 import pytest
+
+from rubik_jax import allocator
 
 PROGRAM = """
 import resource, sys
@@ -32,7 +35,33 @@ print(faults() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what is asked of it here")
+GLIBC = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+
+pytestmark = pytest.mark.skipif(
+    not GLIBC or allocator._has_accelerator(),
+    reason="memory is kept by glibc, without accelerators",
+)
+
+
+def test_more_than_an_int_of_bytes_is_kept_too():
+    """By the address space that a process has mapped, which takes no memory."""
+    program = """
+import ctypes, pathlib
+from rubik_jax import allocator
+allocator.keep_freed_memory()
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = (
+    ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+)
+c.free(c.malloc(5 * 2**29))
+print(int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * 4096)
+"""
+    command = [sys.executable, "-c", program]
+    assert (
+        int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) > 5 * 2**29
+    )
+
+
 def test_a_step_asks_the_system_for_no_memory_once_it_has_it():
     def asked(how: str) -> int:
         command = [sys.executable, "-c", PROGRAM, how]

@@ -83,6 +83,7 @@ def test_what_cannot_be_read_or_written_does_no_harm(nothing_kept, tmp_path, har
             for file in (tmp_path / "kept").iterdir():
                 file.write_bytes(file.read_bytes()[:100])
         else:
+            (tmp_path / "kept").rmdir()
             (tmp_path / "kept").write_text("something else")
         jax.tree.map(np.testing.assert_array_equal, three_steps(), expected)
 
@@ -103,7 +104,7 @@ def test_a_place_named_before_is_kept_to_and_that_of_another_user_not_used(
         others.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
         parallel.keep_compiled(tmp_path)
     assert jax.config.jax_compilation_cache_dir is None
-    assert "another user's" in capsys.readouterr().out
+    assert "others can write into" in capsys.readouterr().out
     for folder in (tmp_path / "first", tmp_path / "second"):
         parallel.keep_compiled(folder)
         assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "first"

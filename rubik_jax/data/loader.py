@@ -119,9 +119,12 @@ def training_batches(
 
     # Grain would shuffle and stack as well, but in up to milliseconds a window, a hundred times
     # what the copy takes.
-    steps = grain.MapDataset.range(start, _STEPS, together or 1).map(batches)
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads and threads + 1)
-    return iter(steps.to_iter_dataset(ahead))
+    stride = together or 1
+    calls = grain.MapDataset.range(start, _STEPS, stride).map(batches)
+    # So that each thread has a step to make and one more lies ready: as few calls as hold them.
+    buffer = threads and -(-(threads + 1) // stride)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffer)
+    return iter(calls.to_iter_dataset(ahead))
 
 
 def held_out_batches(

@@ -36,7 +36,8 @@ def sliding(
     """The probabilities of every voxel, in slabs from left to right, which make up the volume.
 
     The devices add the answers up. A slab comes from there as soon as no later window reaches it,
-    so no more is held than the sums of one window's width along x, and a volume that is
+    so that a device holds the sums of one window's width along x, [window, y, z, k + 1] in
+    float32, and of a slab what is on its way, three times at most; and a volume that is
     memory-mapped may be larger than memory:
 
         x        0 ........................ X
@@ -141,7 +142,9 @@ def _cropped(
     volume: np.ndarray, places: list[Place], window: Size, count: int
 ) -> Shaped[np.ndarray, "b x y z c"]:
     """So many windows, the last one several times where there are fewer places."""
-    batch = np.empty((count, *window, volume.shape[3]), volume.dtype)
+    # A device takes numbers in its own order of bytes, and none longer than eight.
+    dtype = np.float32 if volume.dtype.itemsize > 8 else volume.dtype.newbyteorder("=")
+    batch = np.empty((count, *window, volume.shape[3]), dtype)
     for i, place in enumerate(places):
         where = tuple(slice(begin, begin + w) for begin, w in zip(place, window, strict=True))
         batch[i] = padded(volume[where], window)
@@ -168,14 +171,16 @@ def _slabs(
         labels: as in `sliding`.
     """
     add = forward.mapped(_add, donate=(0,))
-    finish = forward.mapped(_finish, donate=(0,), static=(2, 3), out_axes=(None, 0))
+    finish = forward.mapped(_finish, static=(1, 2), out_axes=None)
+    without = forward.mapped(_without, donate=(0,))
     weight = np.repeat(gaussian(window)[None], forward.devices, axis=0)
     weight = jax.device_put(weight, forward.sharding)
 
     def finished(done: int) -> Array:
         nonlocal sums
-        slab, sums = finish(sums, np.full(forward.devices, done, np.int32), planes, labels)
+        slab = finish(sums, planes, labels)
         slab.copy_to_host_async()
+        sums = without(sums, np.full(forward.devices, done, np.int32))
         return slab
 
     begin = 0
@@ -217,17 +222,27 @@ def _add(
 
 
 def _finish(
-    sums: Float32[Array, "x y z _"], done: Int[Array, ""], planes: int, labels: bool
-) -> tuple[Shaped[Array, "n y z ..."], Float32[Array, "x y z _"]]:
-    """What the first planes come to, of all devices together, and the sums without those done."""
+    sums: Float32[Array, "x y z _"], planes: int, labels: bool
+) -> Shaped[Array, "n y z ..."]:
+    """What the first planes come to, of all devices together."""
     first = lax.psum(sums[:planes], DEVICES)
     if labels:
         few = first.shape[-1] <= np.iinfo(np.uint8).max + 1
         slab = jnp.argmax(first, axis=-1).astype(jnp.uint8 if few else jnp.int16)
     else:
         slab = first[..., :-1] / first[..., -1:]
-    longer = jnp.pad(sums, [(0, planes), *[(0, 0)] * 3])
-    return slab, lax.dynamic_slice_in_dim(longer, done, len(sums))
+    return slab
+
+
+def _without(sums: Float32[Array, "x y z _"], done: Int[Array, ""]) -> Float32[Array, "x y z _"]:
+    """The sums without so many planes; plane by plane, so that there is no second copy of them."""
+
+    def move(i: Int[Array, ""], sums: Array) -> Array:
+        plane = lax.dynamic_slice_in_dim(sums, i + done, 1)  # the last one, where there is none
+        plane = jnp.where(i + done < len(sums), plane, 0)
+        return lax.dynamic_update_slice_in_dim(sums, plane, i, axis=0)
+
+    return lax.fori_loop(0, len(sums), move, sums)
 
 
 def _one_behind(items: Iterable[Any]) -> Iterator[Any]:

@@ -19,7 +19,7 @@ class Chunks(NamedTuple):
         images: of a chunk.
         parts: of each of them (planes, or tiles of planes) in a chunk.
         rest: how many parts an image must be filled up with.
-        count: of images and of an image's chunks.
+        count: of groups of so many images, and of the chunks of each.
     """
 
     images: int

@@ -36,8 +36,8 @@ def conv3d(
 ) -> Float[Array, "b u v w f"]:
     """A 3D convolution with padding that keeps the size (divided by the stride, rounded up).
 
-    On GPU and TPU it's XLA's own. Its gradients are written out, not derived; it has no second
-    derivative, and none forward.
+    On GPU and TPU it's XLA's own, and so are its gradients. On a CPU they are written out but for
+    strides and single taps. It has no second derivative, and none forward.
     """
     return lax.platform_dependent(
         x,

@@ -40,7 +40,8 @@ class ResNet3D(nn.Module):
         strides: stride of the first block of each stage, along x, y, z.
         norm: "group", "batch" or "none".
         dtype: what is computed in, "float32" or "bfloat16".
-        axes: mapped axes that share batch statistics.
+        axes: mapped axes that share batch statistics; with `CUBES` among them it has a gradient
+            under a vmap over cubes alone.
         remat: one of `remat.REMATS`.
     """
 

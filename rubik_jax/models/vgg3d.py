@@ -20,7 +20,8 @@ class VGG3D(nn.Module):
             keeps its slices where its stride is 1.
         norm: "group", "batch" or "none".
         dtype: what is computed in, "float32" or "bfloat16".
-        axes: mapped axes that share batch statistics.
+        axes: mapped axes that share batch statistics; with `CUBES` among them it has a gradient
+            under a vmap over cubes alone.
         remat: one of `remat.REMATS`.
     """
 
