@@ -1,5 +1,6 @@
 """Races: contestants in processes of their own, which take turns, so that ratios hold anywhere."""
 
+import argparse
 import multiprocessing
 import os
 import pkgutil
@@ -9,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
+
+from rubik_jax import allocator
 
 KINDS = ("step", "bare")
 # For contestants that share a device's memory, which JAX would else take for itself.
@@ -47,15 +50,19 @@ class Call(NamedTuple):
         function: "package.module:name".
         arguments: of the function.
         environment: variables that are set before the function is imported.
+        keeps_memory: whether what is freed is kept for the process, as our command has it.
     """
 
     function: str
     arguments: tuple = ()
     environment: Mapping[str, str] = {}
+    keeps_memory: bool = False
 
     def __call__(self) -> Any:
         """What the function returns."""
         os.environ.update(self.environment)
+        if self.keeps_memory:
+            allocator.keep_freed_memory()
         return pkgutil.resolve_name(self.function)(*self.arguments)
 
 
@@ -73,6 +80,12 @@ def turn(run: Callable[[], object], seconds: float) -> float:
         run()
         count += 1
     return spent / count
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that gives peers what our command gives us."""
+    said = "have peers keep freed memory, too, which ours does and theirs don't by default"
+    parser.add_argument("--keep_memory", action="store_true", help=said)
 
 
 def race(

@@ -39,12 +39,13 @@ class Asked(NamedTuple):
         return rng.random((*self.size, self.channels), np.float32).astype(np.float16)
 
 
-def measure(against: bool, rounds: int) -> dict:
+def measure(against: bool, rounds: int, keep_memory: bool) -> dict:
     """Times whole volumes, and their windows alone.
 
     Args:
         against: whether MONAI takes turns with ours.
         rounds: of which the best counts.
+        keep_memory: whether MONAI's process keeps freed memory, too.
 
     Returns:
         What was asked, in plain numbers and words; of "rubik_jax", and of "MONAI" where it is
@@ -52,15 +53,21 @@ def measure(against: bool, rounds: int) -> dict:
         network alone, and "cubes" are the windows; and the "ratios" of both.
     """
     on_cpu = contest.apart(Call("rubik_jax.parallel:on_cpu", (), SHARED))
-    return compare(settings(on_cpu), against, rounds)
+    return compare(settings(on_cpu), against, rounds, keep_memory=keep_memory)
 
 
-def compare(asked: Asked, against: bool, rounds: int, seconds: float = contest.SECONDS) -> dict:
+def compare(
+    asked: Asked,
+    against: bool,
+    rounds: int,
+    seconds: float = contest.SECONDS,
+    *,
+    keep_memory: bool = False,
+) -> dict:
     """As `measure`, of anything asked, in turns of so many seconds."""
-    makers = {OURS: "ours", PEER: "monai"} if against else {OURS: "ours"}
-    factories = {
-        who: Call(f"benchmarks.sliding:{maker}", (asked,), SHARED) for who, maker in makers.items()
-    }
+    factories = {OURS: Call("benchmarks.sliding:ours", (asked,), SHARED)}
+    if against:
+        factories[PEER] = Call("benchmarks.sliding:monai", (asked,), SHARED, keep_memory)
     found: dict[str, Any] = contest.race(factories, rounds, seconds)
     if against:
         found["ratios"] = contest.ratios(found[OURS], found[PEER])
@@ -206,10 +213,11 @@ def main() -> None:
     """Measures, prints the table, and writes the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", choices=("monai",), help="what takes turns with ours")
+    contest.add_memory(parser)
     parser.add_argument("--rounds", type=int, default=5, help="of which the best counts")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()
-    found = measure(options.against == "monai", options.rounds)
+    found = measure(options.against == "monai", options.rounds, options.keep_memory)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     print(page(found))

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write(found, options.json)
     print(page.training(found))
     if "inference" in options.only:
-        found["inference"] = sliding.measure("monai" in options.against, options.rounds)
+        against = "monai" in options.against
+        found["inference"] = sliding.measure(against, options.rounds, options.keep_memory)
         _write(found, options.json)
         print(f"\n{sliding.page(found['inference'])}")
 
@@ -50,9 +51,11 @@ def train(config: ConfigDict, dtype: str, batch: int, options: argparse.Namespac
         found["compiling"] = {"cold": cold, "cached": found["compiling"]}
         if "torch" in options.against:
             name = "pretraining" if config.task == "pretrain" else "finetuning"
-            homes = {OURS: "benchmarks.training", TWIN: "benchmarks.twin"}
             step = (still, dtype, batch, workers)
-            factories = {who: Call(f"{home}:{name}", step, kept) for who, home in homes.items()}
+            factories = {
+                OURS: Call(f"benchmarks.training:{name}", step, kept),
+                TWIN: Call(f"benchmarks.twin:{name}", step, kept, options.keep_memory),
+            }
             raced = contest.race(factories, *pace)
             found["race"] = raced | {"ratios": contest.ratios(raced[OURS], raced[TWIN])}
     return found
@@ -91,6 +94,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     for name, known in choices.items():
         parser.add_argument(f"--{name}", default=",".join(known), help="of these, all by default")
     parser.add_argument("--against", default="", help="torch for training, monai for inference")
+    contest.add_memory(parser)
     parser.add_argument("--rounds", type=int, default=5, help="of which the best counts")
     parser.add_argument("--seconds", type=float, default=contest.SECONDS, help="of a turn at least")
     parser.add_argument("--batch", type=int, help="volumes of a step, instead of what suits")

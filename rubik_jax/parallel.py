@@ -6,14 +6,17 @@ import resource
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import jax_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from rubik_jax.errors import UserError
@@ -169,8 +172,11 @@ def mapped_response(respond: Callable[..., Any], variables: PyTree) -> Forward:
     Returns:
         What is also called with windows [b, ...] of the host, and gives answers [b, ...] there.
     """
-    held, answer = replicate(variables), _answering(respond)
-    return Forward(lambda windows, flip: answer(held, windows, flip), mapped, _across())
+    if on_cpu() and count() == 1:
+        answer = functools.partial(_by_threads, _answering_one(respond), jax.device_put(variables))
+    else:
+        answer = functools.partial(_answering(respond), replicate(variables))
+    return Forward(answer, mapped, _across())
 
 
 @functools.cache
@@ -201,15 +207,47 @@ def mapped(
 @functools.lru_cache(maxsize=8)
 def _answering(respond: Callable[..., Any]) -> Callable[..., Any]:
     """(variables, windows, flip) -> answers of all devices; compiled once for a network."""
-
-    def one_by_one(variables: PyTree, windows: Array) -> Array:
-        return jax.lax.map(lambda window: respond(variables, window[None])[0], windows)
-
-    # On a CPU a batch gains nothing, and what one window takes comes closer to its caches: 5 to 7 %
-    # less CPU time than four windows of 32 or 48 voxels a side at once, measured with freed memory
-    # kept, and about 25 % less without.
-    answer = functools.partial(respond_to, one_by_one if on_cpu() else respond)
+    answer = functools.partial(respond_to, respond)
     return jax.pmap(answer, axis_name=DEVICES, in_axes=(0, 0, None))
+
+
+@functools.lru_cache(maxsize=8)
+def _answering_one(respond: Callable[..., Any]) -> Callable[..., Any]:
+    """(variables, windows [1, b, ...], number, flip) -> the answer to that window, [1, ...]."""
+
+    def answer(
+        variables: PyTree, windows: Array, number: ArrayLike, flip: ArrayLike | None
+    ) -> Array:
+        window = jax.lax.dynamic_slice_in_dim(windows[0], number, 1)
+        return respond_to(respond, variables, window, flip)
+
+    return jax.jit(answer)
+
+
+def _by_threads(
+    answer: Callable[..., Any], variables: PyTree, windows: Array, flip: ArrayLike | None
+) -> Array:
+    """The answers to windows [1, b, ...] on a CPU, each window's from start to end in a thread.
+
+    Within a program cores wait for each other between its parts, and for those that one core alone
+    works on. With two cores, windows of 32 voxels a side took a sixth less time than one after the
+    other, and a tenth less than at once, measured in turns.
+    """
+
+    def one(number: int) -> Array:
+        return jax.block_until_ready(answer(variables, windows, number, flip))
+
+    return _together(*_threads().map(one, range(windows.shape[1])))
+
+
+@jax.jit
+def _together(*answers: Array) -> Array:
+    return jnp.concatenate(answers)[None]
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count())
 
 
 def _across() -> NamedSharding:

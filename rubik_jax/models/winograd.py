@@ -48,7 +48,7 @@ Plain = Callable[[Array, Array], Array]
 def pays(taps: int, planes: int, channels: int, features: int) -> bool:
     """Whether it is worth it: channels enough to pay for the sums, and little that fills tiles."""
     tiled = -(-planes // _TILE) * _TILE
-    return taps == 3 and min(channels, features) >= 32 and tiled <= 1.5 * planes
+    return taps == 3 and min(channels, features) >= 16 and tiled <= 1.5 * planes
 
 
 def convolve(
