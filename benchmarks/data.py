@@ -158,7 +158,7 @@ def _cohorts(options: argparse.Namespace, scratch: Path):
     window = tuple(options.window)
     if options.path:
         where = Where(options.path, modalities=tuple(options.modalities))
-        yield "own", find_cases("folder", where)[: options.cases], window
+        yield "own", find_cases("folder", where).cases[: options.cases], window
         return
     yield "brains", cohort.brains(scratch / "files", options.cases), window
     yield "crops", cohort.crops(scratch / "files", options.crops), tuple(options.crop_window)

@@ -11,7 +11,7 @@ Vectors = Float[Array, "b m f"]
 
 
 class Projection(nn.Module):
-    """Turns the last features of one cube into a vector, places kept.
+    """Turns the last features of each cube into a vector, places kept.
 
     The features are flattened, not averaged: where things lie in a cube is what the game asks.
 
@@ -24,8 +24,8 @@ class Projection(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b x y z c"]) -> Float[Array, "b f"]:
-        flat = x.reshape(x.shape[0], -1)
+    def __call__(self, x: Float[Array, "b m x y z c"]) -> Vectors:
+        flat = x.reshape(*x.shape[:2], -1)
         if not self.features:
             return flat.astype(jnp.float32)
         dense = nn.Dense(self.features, dtype=x.dtype, dot_general=wide_dot, name="dense")

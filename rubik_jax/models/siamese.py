@@ -15,15 +15,25 @@ from rubik_jax.models.layers import CUBES
 HEADS = ("tied", "joint")
 
 
-class Branch(nn.Module):
-    """What is done to one cube: encoder, then projection."""
+class Branches(nn.Module):
+    """What is done to each cube, with shared weights: encoder, then projection."""
 
     encoder: nn.Module
     projection: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b x y z c"], train: bool) -> Float[Array, "b f"]:
-        return Projection(self.projection, name="projection")(self.encoder(x, train)[-1])
+    def __call__(self, cubes: Float[Array, "b m x y z c"], train: bool) -> Float[Array, "b m f"]:
+        encode = nn.vmap(
+            lambda encoder, cube: encoder(cube, train)[-1],
+            in_axes=1,
+            out_axes=1,
+            axis_name=CUBES,
+            variable_axes={"params": None, "batch_stats": None},
+            split_rngs={"params": False},
+        )
+        # All cubes at once: under the vmap its gradient would be one of each cube and their sum,
+        # and it's the largest of the matrices.
+        return Projection(self.projection, name="projection")(encode(self.encoder, cubes))
 
 
 class SiameseOctad(nn.Module):
@@ -51,15 +61,7 @@ class SiameseOctad(nn.Module):
         self, cubes: Float[Array, "b m x y z c"], train: bool
     ) -> dict[str, Float[Array, "b ..."]]:
         """Returns the logits of each head: "order" [b, k], the others [b, m, answers]."""
-        shared = nn.vmap(
-            Branch,
-            in_axes=(1, None),
-            out_axes=1,
-            axis_name=CUBES,
-            variable_axes={"params": None, "batch_stats": None},
-            split_rngs={"params": False},
-        )
-        vectors = shared(self.encoder, self.projection, name="branch")(cubes, train)
+        vectors = Branches(self.encoder, self.projection, name="branch")(cubes, train)
         tied = self.heads == "tied"
         cube_head = TiedCubeHead if tied else JointCubeHead
         logits = {

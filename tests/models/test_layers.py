@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from rubik_jax.models import winograd
+from rubik_jax.models import convolution, winograd
 from rubik_jax.models.convolution import conv3d, conv3d_over_cubes
 from rubik_jax.models.layers import max_pool
 
@@ -94,6 +94,28 @@ def test_cubes_under_vmap_are_convolved_as_one_batch(kernels):
 
     for ours, theirs in zip(*both(x, kernel), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    # A shared kernel's gradient is one sum, not one of each cube and the sum of those.
+    over = jax.vmap(lambda x, taps: conv3d_over_cubes(x, taps, (1, 1, 1)), (0, kernels))
+    gradient = jax.make_jaxpr(jax.grad(lambda kernel: over(x, kernel).sum()))(kernel)
+    assert ("f32[3,3,3,3,2,4]" in str(gradient)) == (kernels == 0)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 8])
+def test_few_channels_are_filled_up_for_accelerators_and_change_nothing(channels):
+    x, kernel = noise(2, 6, 5, 4, channels), noise(3, 3, 3, channels, 16, seed=1)
+    for ours, theirs in zip(
+        jax.vjp(lambda *given: convolution._aligned(*given, strides=(1, 2, 1)), x, kernel)[1](
+            noise(2, 6, 3, 4, 16, seed=2)
+        ),
+        jax.vjp(lambda *given: direct(*given, (1, 2, 1)), x, kernel)[1](
+            noise(2, 6, 3, 4, 16, seed=2)
+        ),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    traced = jax.jit(lambda *given: conv3d(*given, (1, 1, 1))).trace(x, kernel)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "(tensor<2x6x5x4x8xf32>, tensor<3x3x3x8x16xf32>)" in text
 
 
 @pytest.mark.parametrize(("platform", "direct"), [("cpu", 0), ("cuda", 3), ("tpu", 3)])

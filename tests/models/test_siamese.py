@@ -144,3 +144,17 @@ def test_trained_batch_norm_answers_for_a_cube_without_its_neighbours():
     other = one.at[:, 1:].set(9.0)
     apply = jax.jit(lambda cubes: network.apply(variables, cubes, False))
     np.testing.assert_allclose(apply(one)["turns"][:, 0], apply(other)["turns"][:, 0], rtol=1e-5)
+
+
+def test_the_projection_has_one_gradient_and_not_one_of_each_cube():
+    network, variables = made()
+    cubes = noise(2, 8, *SHAPE)
+
+    def loss(params):
+        return sum(map(jnp.sum, network.apply({"params": params}, cubes, True).values()))
+
+    found = str(jax.make_jaxpr(jax.grad(loss))(variables["params"]))
+    kernel = ",".join(
+        map(str, variables["params"]["branch"]["projection"]["dense"]["kernel"].shape)
+    )
+    assert f"f32[{kernel}]" in found and f"f32[8,{kernel}]" not in found
