@@ -24,7 +24,13 @@ class Puzzle(NamedTuple):
         return tuple(n * cube + (n - 1) * gap for n, cube, gap in sides)
 
 
-def play(window: np.ndarray, puzzle: Puzzle, order: int, turns: np.ndarray) -> np.ndarray:
+def play(
+    window: np.ndarray,
+    puzzle: Puzzle,
+    order: int,
+    turns: np.ndarray,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """The cubes of a window, float32 [m, c, x, y, z]: cut, normalised, ordered and turned.
 
     Args:
@@ -32,20 +38,24 @@ def play(window: np.ndarray, puzzle: Puzzle, order: int, turns: np.ndarray) -> n
         puzzle: what is played.
         order: which of its orders.
         turns: [m, 2], of the cube that comes to each place: horizontally, vertically.
+        out: where they're put; a new array without it.
     """
     corners = np.add(puzzle.cube, puzzle.gap) * [*itertools.product(*map(range, puzzle.counts))]
     cubes = [normalise(crop(window, corner, puzzle.cube)) for corner in corners]
-    return scramble(cubes, puzzle.orders[order], turns)
+    if out is None:
+        out = np.empty((len(cubes), *cubes[0].shape), np.float32)
+    return scramble(cubes, puzzle.orders[order], turns, out)
 
 
-def scramble(cubes: Sequence[np.ndarray], order: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Cubes [c, x, y, z], put in that order and turned, as one array [m, c, x, y, z]."""
-    scrambled = np.empty((len(cubes), *cubes[0].shape), cubes[0].dtype)
+def scramble(
+    cubes: Sequence[np.ndarray], order: np.ndarray, turns: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    """Cubes [c, x, y, z], put in that order and turned, in `out`, [m, c, x, y, z]."""
     for place, (cell, (horizontal, vertical)) in enumerate(zip(order, turns, strict=True)):
         turned = (horizontal, horizontal != vertical, vertical)
         axes = [axis for axis, on in enumerate(turned, start=1) if on]
-        scrambled[place] = np.flip(cubes[cell], axes)
-    return scrambled
+        out[place] = np.flip(cubes[cell], axes)
+    return out
 
 
 def normalise(block: np.ndarray) -> np.ndarray:

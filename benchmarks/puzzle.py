@@ -8,22 +8,16 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import contest, machine, numpy_puzzle
 from benchmarks.contest import SECONDS, SHARED, Call, Contestant
+from rubik_jax import allocator, proxy
 
 OURS, PEER = "rubik_jax", "NumPy"
-SHAPES = {  # of a cube, its channels, and volumes of a step
-    "haemorrhage": ((64, 64, 12), 1, 8),
-    "small": ((32, 32, 32), 1, 8),
-    "brats": ((64, 64, 64), 4, 1),
-}
-_COLUMNS = [
-    *("puzzle, ms", "NumPy's", "times its rate"),
-    *("scrambling alone, ms", "NumPy's", "times its rate"),
-]
-_COUNTS, _GAP, _ORDERS = (2, 2, 2), 4, 100
+_COUNTS, _CELLS, _GAP, _ORDERS = (2, 2, 2), 8, 4, 100
 
 
 class Played(NamedTuple):
@@ -40,51 +34,43 @@ class Played(NamedTuple):
     batch: int
 
     @property
-    def options(self) -> dict:
-        """Of `rubik_jax.tasks.pretrain.make_puzzle`."""
-        return {
-            "counts": _COUNTS,
-            "cube": self.cube,
-            "gap": (_GAP,) * 3,
-            "jitter": (0, 0, 0),
-            "orders": "greedy",
-            "num_orders": _ORDERS,
-            "turns": "half",
-            "masking": 0.0,
-            "curriculum": {"hold": 0, "ramp": 0},
-            "seed": 0,
-        }
+    def puzzle(self) -> numpy_puzzle.Puzzle:
+        """As NumPy plays it."""
+        orders = proxy.make_orders("greedy", _ORDERS, _CELLS, 0)
+        return numpy_puzzle.Puzzle(_COUNTS, self.cube, (_GAP,) * 3, orders)
 
     def windows(self) -> np.ndarray:
         """Noise in the store's dtype, [b, x, y, z, c]."""
-        sides = [n * side + (n - 1) * _GAP for n, side in zip(_COUNTS, self.cube, strict=True)]
-        rng = np.random.default_rng(0)
-        return rng.random((self.batch, *sides, self.channels), np.float32).astype(np.float16)
+        size = (self.batch, *self.puzzle.window, self.channels)
+        return np.random.default_rng(0).random(size, np.float32).astype(np.float16)
+
+
+PLAYED = {
+    "haemorrhage": Played((64, 64, 12), 1, 8),
+    "small": Played((32, 32, 32), 1, 8),
+    "brats": Played((64, 64, 64), 4, 1),
+}
 
 
 def compare(played: Played, rounds: int, seconds: float = SECONDS) -> dict:
-    """What `contest.race` tells of both, and the "ratios".
+    """What is played, what `contest.race` tells of both, and the "ratios".
 
-    A "step" makes puzzles of windows, cut, normalised and scrambled; a "bare" one scrambles cubes.
+    A "step" makes puzzles of windows: cut, normalised, drawn and scrambled. A "bare" one draws and
+    scrambles cubes.
     """
     factories = {
         who: Call(f"benchmarks.puzzle:{maker}", (played,), SHARED)
         for who, maker in {OURS: "ours", PEER: "peer"}.items()
     }
     found = contest.race(factories, rounds, seconds)
-    return found | {"ratios": contest.ratios(found[OURS], found[PEER])}
+    return played._asdict() | found | {"ratios": contest.ratios(found[OURS], found[PEER])}
 
 
 def ours(played: Played) -> Contestant:
     """On the device, from windows that lie there, as in the training step."""
-    import jax
-    import jax.numpy as jnp
-
-    from rubik_jax import allocator, proxy
-    from rubik_jax.tasks.pretrain import make_puzzle
-
     allocator.keep_freed_memory()  # as the command does
-    puzzle, _ = make_puzzle(**played.options)
+    grid = proxy.make_grid(_COUNTS, played.cube, (_GAP,) * 3)
+    puzzle = proxy.Puzzle(grid, jnp.asarray(played.puzzle.orders), "half", masking=0.0)
     keys, free = jax.random.split(jax.random.key(0), played.batch), jnp.ones(())
     windows = jax.device_put(played.windows())
 
@@ -110,31 +96,28 @@ def ours(played: Played) -> Contestant:
 
 def peer(played: Played) -> Contestant:
     """In one thread, volume by volume, as a worker of a DataLoader does."""
-    from rubik_jax.proxy import make_orders
-
-    orders = make_orders("greedy", _ORDERS, int(np.prod(_COUNTS)), 0)
-    puzzle = numpy_puzzle.Puzzle(_COUNTS, played.cube, (_GAP,) * 3, orders)
+    puzzle, rng = played.puzzle, np.random.default_rng(0)
     windows = np.ascontiguousarray(np.moveaxis(played.windows(), -1, 1))
-    rng = np.random.default_rng(0)
-    cubes = rng.random((8, played.channels, *played.cube), np.float32)
+    cubes = rng.random((_CELLS, played.channels, *played.cube), np.float32)
+    batch = np.empty((played.batch, *cubes.shape), np.float32)
 
     def drawn() -> tuple[int, np.ndarray]:
-        return int(rng.integers(_ORDERS)), rng.integers(0, 2, (len(cubes), 2), np.int8)
+        return int(rng.integers(_ORDERS)), rng.integers(0, 2, (_CELLS, 2), np.int8)
 
-    def step() -> np.ndarray:
-        return np.stack([numpy_puzzle.play(window, puzzle, *drawn()) for window in windows])
+    def step() -> None:
+        for window, out in zip(windows, batch, strict=True):
+            numpy_puzzle.play(window, puzzle, *drawn(), out)
 
-    def bare() -> np.ndarray:
-        games = [drawn() for _ in windows]
-        return np.stack([numpy_puzzle.scramble(cubes, orders[k], turns) for k, turns in games])
+    def bare() -> None:
+        for out in batch:
+            order, turns = drawn()
+            numpy_puzzle.scramble(cubes, puzzle.orders[order], turns, out)
 
     return _contestant(PEER, played, step, bare)
 
 
 def _contestant(name: str, played: Played, step, bare) -> Contestant:
-    step(), bare()  # the first ones are slower
-    cubes = played.batch * int(np.prod(_COUNTS))
-    return Contestant(name, 0, played.batch, cubes, step, bare, lambda: None)
+    return Contestant(name, 0, played.batch, _CELLS * played.batch, step, bare, lambda: None)
 
 
 def page(found: dict) -> str:
@@ -142,17 +125,16 @@ def page(found: dict) -> str:
     lines = [
         machine.line(found),
         "",
-        f"| cubes, volumes | {' | '.join(_COLUMNS)} |",
-        "|---" * (1 + len(_COLUMNS)) + "|",
+        "| cubes, volumes | puzzle, ms | NumPy's | times its rate | scrambled | NumPy's | ratio |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, row in found["puzzles"].items():
-        cube, channels, batch = SHAPES[name]
+    for row in found["puzzles"].values():
         cells = []
         for kind in contest.KINDS:
             ratio = row["ratios"][kind]
             cells += [f"{row[who][kind] * 1e3:.3g}" for who in (OURS, PEER)]
             cells += [f"{ratio['best']:.2g} ({ratio['least']:.2g} to {ratio['most']:.2g})"]
-        what = f"{'x'.join(map(str, (*cube, channels)))}, {batch}"
+        what = f"{'x'.join(map(str, (*row['cube'], row['channels'])))}, {row['batch']}"
         lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -164,9 +146,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()
     found = machine.describe()
-    found["puzzles"] = {
-        name: compare(Played(*shape), options.rounds) for name, shape in SHAPES.items()
-    }
+    found["puzzles"] = {name: compare(played, options.rounds) for name, played in PLAYED.items()}
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     print(page(found))

@@ -213,4 +213,5 @@ def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:
             yield begun.popleft().result()
             begun.append(thread.submit(next, batches))
     finally:
-        thread.shutdown(wait=False, cancel_futures=True)  # a read may take its time
+        # What a run's end has to say isn't held up by a read; the end of the process is.
+        thread.shutdown(wait=False, cancel_futures=True)

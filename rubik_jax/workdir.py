@@ -47,7 +47,7 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
 
 
 def settled(workdir: Path) -> dict[str, Any]:
-    """The knobs of the run that lives there; one that it's too old to have is as it did without.
+    """The knobs of the run that lives there; one that is newer than it has the value it ran with.
 
     Raises:
         UserError: there is none.

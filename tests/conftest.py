@@ -35,9 +35,10 @@ def hippocampus() -> Path:
 def race_here(monkeypatch):
     """Has benchmarks race in this process, since another's start would take longer than all else.
 
-    Every round takes the same; what contestants set for their own process is undone.
+    Every round takes the same; what contestants would set for their own process, they don't.
     """
     from benchmarks import contest
+    from rubik_jax import allocator
 
     def raced(factories, rounds, seconds):
         found = {}
@@ -50,5 +51,6 @@ def race_here(monkeypatch):
         return found
 
     monkeypatch.setattr(contest, "race", raced)
+    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: None)
     for name, value in contest.SHARED.items():
         monkeypatch.setenv(name, value)

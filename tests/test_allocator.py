@@ -46,15 +46,17 @@ pytestmark = pytest.mark.skipif(
 def test_more_than_an_int_of_bytes_is_kept_too():
     """By the address space that a process has mapped, which takes no memory."""
     program = """
-import ctypes, pathlib
+import ctypes, pathlib, resource
 from rubik_jax import allocator
 allocator.keep_freed_memory()
 c = ctypes.CDLL(None)
 c.malloc.restype, c.malloc.argtypes, c.free.argtypes = (
     ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 )
-c.free(c.malloc(5 * 2**29))
-print(int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * 4096)
+there = c.malloc(5 * 2**29)
+assert there, "no memory"
+c.free(there)
+print(int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize())
 """
     command = [sys.executable, "-c", program]
     assert (

@@ -219,8 +219,7 @@ def test_a_volume_on_disk_is_streamed(tmp_path):
     assert peak < volume.nbytes
 
 
-def test_reading_goes_on_while_the_devices_work():
-    """A batch is asked for before the answers to the one before it have been waited for."""
+def test_the_next_row_of_windows_is_asked_for_before_a_slab_is_handed_out():
     order, forward = [], mapped(depends_on_place)
 
     class Volume(np.ndarray):

@@ -105,6 +105,11 @@ def test_a_place_named_before_is_kept_to_and_that_of_another_user_not_used(
         parallel.keep_compiled(tmp_path)
     assert jax.config.jax_compilation_cache_dir is None
     assert "others can write into" in capsys.readouterr().out
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o775)
+    parallel.keep_compiled(tmp_path / "shared")
+    assert jax.config.jax_compilation_cache_dir is None
+    assert "chmod go-w" in capsys.readouterr().out
     for folder in (tmp_path / "first", tmp_path / "second"):
         parallel.keep_compiled(folder)
         assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "first"

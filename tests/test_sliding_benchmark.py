@@ -5,7 +5,7 @@ from importlib import util
 import numpy as np
 import pytest
 
-from benchmarks import sliding
+from benchmarks import contest, sliding
 from configs import segment
 from rubik_jax import inference
 
@@ -36,6 +36,21 @@ def test_the_page_tells_what_was_measured(asked, race_here):
         100 * (it["step"] / it["bare"] - 1), abs=0.1
     )
     assert sliding.PEER not in lines[-1]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_freed_memory_is_kept_for_the_peer_where_that_is_asked_for(asked, monkeypatch, kept):
+    class Raced(Exception):  # noqa: N818
+        """What would be raced is known."""
+
+    def race(factories, *_):
+        raise Raced({who: call.keeps_memory for who, call in factories.items()})
+
+    monkeypatch.setattr(contest, "race", race)
+    with pytest.raises(Raced) as raised:
+        sliding.compare(asked, against=True, rounds=1, keep_memory=kept)
+    # Ours does so by itself.
+    assert raised.value.args == ({sliding.OURS: False, sliding.PEER: kept},)
 
 
 @pytest.mark.skipif(not util.find_spec("monai"), reason="MONAI is measured where it is installed")

@@ -121,8 +121,8 @@ def training_batches(
     # what the copy takes.
     stride = together or 1
     calls = grain.MapDataset.range(start, _STEPS, stride).map(batches)
-    # So that each thread has a step to make and one more lies ready: as few calls as hold them.
-    buffer = threads and -(-(threads + 1) // stride)
+    # A call for each thread, which makes all of its steps; and where that is one, one more.
+    buffer = threads and threads + (stride == 1)
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffer)
     return iter(calls.to_iter_dataset(ahead))
 

@@ -37,8 +37,8 @@ def sliding(
 
     The devices add the answers up. A slab comes from there as soon as no later window reaches it,
     so that a device holds the sums of one window's width along x, [window, y, z, k + 1] in
-    float32, and of a slab what is on its way, three times at most; and a volume that is
-    memory-mapped may be larger than memory:
+    float32, and beside them at most what three slabs take; and a volume that is memory-mapped may
+    be larger than memory:
 
         x        0 ........................ X
         windows  [------]
@@ -46,8 +46,9 @@ def sliding(
         slabs    <-><-->...
 
     Windows are read while the devices work on those before, and travel in the volume's own dtype;
-    so does a slab, back, while the devices go on. Its sums are rounded up along y and z to
-    multiples of 32 voxels, so that volumes of almost the same size have one compiled program.
+    so does a slab, back, while the devices go on. (A single CPU reads, answers and adds in turn.)
+    Its sums are rounded up along y and z to multiples of 32 voxels, so that volumes of almost the
+    same size have one compiled program.
 
     Args:
         forward: the network's probabilities per voxel.
@@ -120,8 +121,8 @@ def _answers(
 ) -> Iterator[tuple[list[Place], Float[Array, "d b ..."]]]:
     """Windows' corners, z the fastest, and their answers, those of copies that fill up included.
 
-    Answers are handed out before they're there. No more than two batches are on their way at a
-    time, lest the host runs ahead and fills the devices with windows.
+    Answers are handed out before they're there, but on a single CPU. No more than two batches are
+    on their way at a time, lest the host runs ahead and fills the devices with windows.
     """
     check(overlap, mirror)
     options = itertools.product(*((False, True) if a in mirror else (False,) for a in range(3)))

@@ -55,7 +55,7 @@ def make_encoder(
         dtype: "float32" or "bfloat16".
         remat: what is computed again for the gradient, one of `remat.REMATS`.
         axes: mapped axes that share batch statistics; with `CUBES` among them the encoder has a
-            gradient under a vmap over cubes alone.
+            gradient only under a vmap over cubes.
 
     Raises:
         UserError: a name there isn't, or stages that don't agree in number.

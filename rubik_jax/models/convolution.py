@@ -37,8 +37,8 @@ def conv3d(
 ) -> Float[Array, "b u v w f"]:
     """A 3D convolution with padding that keeps the size (divided by the stride, rounded up).
 
-    On GPU and TPU it's XLA's own, and so are its gradients. On a CPU they are written out but for
-    strides and single taps. It has no second derivative, and none forward.
+    On GPU and TPU it's XLA's own, and so are its gradients. On a CPU its gradients are written out,
+    but for strides and single taps. It has no second derivative, and none forward.
     """
     return lax.platform_dependent(
         x,
@@ -161,7 +161,7 @@ def _kernel_by_sums(x: Array, cotangent: Array, shape: tuple[int, ...], pads) ->
 
 
 def _is_small(kernel: Array, strides: Triple) -> bool:
-    """Whether columns take less than a copy of the input for each tap: one, or fewer outputs.
+    """Whether columns take less than a copy of the input for each tap: a single tap, or a stride.
 
     A stride of 2 along each axis leaves 27 / 8 copies. To make them image by image would need less
     room, but half as much time again.

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rubik_jax.models.layers import wide_dot
+from rubik_jax.models.layers import WIDE
 
 Vectors = Float[Array, "b m f"]
 
@@ -14,11 +14,10 @@ class Projection(nn.Module):
     """Turns the last features of each cube into a vector, places kept.
 
     The features are flattened, not averaged: where things lie in a cube is what the game asks.
+    The matrix product is one of the features' dtype; the vector is float32.
 
     Attributes:
         features: length of the vector; 0 hands the flattened features on as they are.
-
-    The matrix product is computed in the dtype of the features; the vector is float32.
     """
 
     features: int
@@ -28,7 +27,7 @@ class Projection(nn.Module):
         flat = x.reshape(*x.shape[:2], -1)
         if not self.features:
             return flat.astype(jnp.float32)
-        dense = nn.Dense(self.features, dtype=x.dtype, dot_general=wide_dot, name="dense")
+        dense = nn.Dense(self.features, dtype=x.dtype, **WIDE, name="dense")
         return nn.relu(nn.LayerNorm(name="norm")(dense(flat)))
 
 

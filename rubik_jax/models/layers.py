@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from rubik_jax.models.convolution import Triple, conv3d, conv3d_over_cubes
@@ -88,16 +89,12 @@ def pixel_shuffle(x: Float[Array, "b x y z f"], strides: Triple) -> Float[Array,
     return x.reshape(batch, size[0] * i, size[1] * j, size[2] * k, channels)
 
 
-def wide_dot(x: Array, kernel: Array, *_: object, **__: object) -> Float[Array, "*n f"]:
-    """`x @ kernel`, whose sums stay float32 where both are narrower; for `dot_general` of a Dense.
+@jax.custom_vjp
+def _wide_dot(x: Array, kernel: Array) -> Array:
+    """`x @ kernel`, whose sums stay float32 where both are narrower.
 
     Its gradients are products of narrow matrices again: derived, they would be of float32 copies.
     """
-    return _wide_dot(x, kernel)
-
-
-@jax.custom_vjp
-def _wide_dot(x: Array, kernel: Array) -> Array:
     return jnp.matmul(x, kernel, preferred_element_type=jnp.float32)
 
 
@@ -106,6 +103,19 @@ def _pull_wide_dot(operands: tuple[Array, Array], cotangent: Array) -> tuple[Arr
 
 
 _wide_dot.defvjp(lambda *operands: (_wide_dot(*operands), operands), _pull_wide_dot)
+
+
+def _all_but_bias(
+    x: Array, kernel: Array, bias: Array, *, dtype: DTypeLike
+) -> tuple[Array, Array, Array]:
+    return x.astype(dtype), kernel.astype(dtype), bias
+
+
+WIDE = {
+    "dot_general": lambda x, kernel, *_, **__: _wide_dot(x, kernel),
+    "promote_dtype": _all_but_bias,
+}
+"""Options of a Dense whose products are of its dtype, and what they add up to float32."""
 
 
 class Upsample(nn.Module):
@@ -138,7 +148,7 @@ class Upsample(nn.Module):
             parts * self.features,
             dtype=DTYPES[self.dtype],
             kernel_init=alike,
-            dot_general=wide_dot if self.wide else None,
             name="dense",
+            **(WIDE if self.wide else {}),
         )
         return pixel_shuffle(dense(x), self.strides)

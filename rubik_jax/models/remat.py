@@ -7,10 +7,14 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-REMATS = ("none", "norms", "stages")
-"""What is computed again: nothing; what norms and rectifiers give; a stage, from its input."""
-
 _CONVOLVED = "convolved"
+_POLICIES = {
+    "norms": jax.checkpoint_policies.save_only_these_names(_CONVOLVED),
+    "stages": jax.checkpoint_policies.nothing_saveable,
+}
+
+REMATS = ("none", *_POLICIES)
+"""What is computed again: nothing; all but convolutions; a stage, from its input."""
 
 Features = Float[Array, "b x y z c"]
 
@@ -20,17 +24,13 @@ def convolved(x: Features) -> Features:
     return checkpoint_name(x, _CONVOLVED)
 
 
-def stage(kind: str, function: Callable[..., Features]) -> Callable[..., Features]:
+def rematerialised(kind: str, stage: Callable[..., Features]) -> Callable[..., Features]:
     """A stage of a network under that kind of rematerialisation (Chen et al., 2016).
 
     Args:
         kind: one of `REMATS`. "norms" keeps what convolutions give, a third to six tenths of what
-            "none" does, and computes again what is made of that without weights; "stages" keeps a
-            stage's input, and takes its forward pass twice.
-        function: (module, features) -> features, making layers in that module's scope.
+            "none" does, and computes the rest again: norms, rectifiers, pooling, a U-Net's
+            upsampling. "stages" keeps a stage's input, and takes its forward pass twice.
+        stage: (module, features) -> features, making layers in that module's scope.
     """
-    if kind == "none":
-        return function
-    policies = jax.checkpoint_policies
-    only = policies.save_only_these_names(_CONVOLVED) if kind == "norms" else None
-    return nn.remat(function, policy=only)
+    return stage if kind == "none" else nn.remat(stage, policy=_POLICIES[kind])

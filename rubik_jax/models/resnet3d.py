@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from rubik_jax.models.layers import DTYPES, Conv3D, Triple
 from rubik_jax.models.normalisation import Norm
-from rubik_jax.models.remat import stage as rematerialised
+from rubik_jax.models.remat import rematerialised
 
 
 class Block(nn.Module):
@@ -41,7 +41,7 @@ class ResNet3D(nn.Module):
         norm: "group", "batch" or "none".
         dtype: what is computed in, "float32" or "bfloat16".
         axes: mapped axes that share batch statistics; with `CUBES` among them it has a gradient
-            under a vmap over cubes alone.
+            only under a vmap over cubes.
         remat: one of `remat.REMATS`.
     """
 
@@ -70,6 +70,7 @@ class ResNet3D(nn.Module):
 
 
 def _blocks(stage: int, train: bool, it: ResNet3D, x: Array) -> Array:
+    """The blocks of a stage of a network, applied to what the one before gives."""
     for block in range(it.convs[stage]):
         strides = it.strides[stage] if block == 0 else (1, 1, 1)
         name = f"stage{stage}_block{block}"

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from rubik_jax.models.layers import Conv3D, Triple, Upsample
 from rubik_jax.models.normalisation import Norm
-from rubik_jax.models.remat import stage as rematerialised
+from rubik_jax.models.remat import rematerialised
 
 Features = tuple[Float[Array, "b ..."], ...]
 
@@ -73,6 +73,7 @@ class UNetDecoder(nn.Module):
 
 
 def _joined(stage: int, train: bool, it: UNetDecoder, x: Array, skip: Array) -> Array:
+    """A stage of the way up: features brought to the size of those that it joins, and convolved."""
     width, name = skip.shape[-1], f"stage{stage - 1}"
     x = Upsample(width, it.strides[stage], it.dtype, name=f"{name}_up")(x)
     x = jnp.concatenate([skip, x], axis=-1)
@@ -114,6 +115,7 @@ class DUCDecoder(nn.Module):
 
 
 def _block(train: bool, it: DUCDecoder, x: Array) -> Array:
+    """The convolutions of DUC."""
     width = it.width or x.shape[-1]
     return ConvBlock(width, it.convs, it.norm, it.dtype, it.axes, name="block")(x, train)
 

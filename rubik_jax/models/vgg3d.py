@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from rubik_jax.models.layers import DTYPES, Conv3D, Triple, max_pool
 from rubik_jax.models.normalisation import Norm
-from rubik_jax.models.remat import stage as rematerialised
+from rubik_jax.models.remat import rematerialised
 
 
 class VGG3D(nn.Module):
@@ -21,7 +21,7 @@ class VGG3D(nn.Module):
         norm: "group", "batch" or "none".
         dtype: what is computed in, "float32" or "bfloat16".
         axes: mapped axes that share batch statistics; with `CUBES` among them it has a gradient
-            under a vmap over cubes alone.
+            only under a vmap over cubes.
         remat: one of `remat.REMATS`.
     """
 
@@ -40,14 +40,14 @@ class VGG3D(nn.Module):
         """Returns the features of every stage, the deepest last."""
         x = x.astype(DTYPES[self.dtype])
         features = []
-        for number in range(len(self.widths)):
-            stage = rematerialised(self.remat, functools.partial(_stage, number, train))
-            x = stage(self, x)
+        for stage in range(len(self.widths)):
+            x = rematerialised(self.remat, functools.partial(_stage, stage, train))(self, x)
             features.append(x)
         return tuple(features)
 
 
 def _stage(stage: int, train: bool, it: VGG3D, x: Array) -> Array:
+    """The features of a stage of a network, from those of the one before."""
     x = max_pool(x, it.strides[stage])
     for conv in range(it.convs[stage]):
         options = {"dtype": it.dtype, "use_bias": it.norm == "none", "axes": it.axes}

@@ -143,7 +143,7 @@ def make_network(classes: int, *, encoder: dict[str, Any], head: str, **decoder:
             strides=encoder["strides"],
             norm=encoder["norm"],
             dtype=encoder["dtype"],
-            remat=encoder.get("remat", "none"),
+            remat=encoder["remat"],
             axes=(DEVICES,),
             **decoder,
         ),

@@ -24,6 +24,7 @@ ENCODER = {
     "strides": [[1, 1, 1], [2, 2, 1]],
     "norm": "none",
     "dtype": "float32",
+    "remat": "none",
 }
 
 
