@@ -17,7 +17,7 @@ run() { # run CONFIG NAME [ARGUMENTS...]
   python -m rubik_jax.main --config="configs/$config" --workdir="runs/quickstart$name" "$@"
 }
 
-echo "Less than 6 minutes on 2 CPU cores, the install included."
+echo "Six to nine minutes on 2 CPU cores, the install included."
 run pretrain.py "" "$@"
 for config in segment.py:head=duc classify.py; do
   task="${config%%.*}"
