@@ -34,14 +34,13 @@ class Played(NamedTuple):
     batch: int
 
     @property
-    def puzzle(self) -> numpy_puzzle.Puzzle:
-        """As NumPy plays it."""
-        orders = proxy.make_orders("greedy", _ORDERS, _CELLS, 0)
-        return numpy_puzzle.Puzzle(_COUNTS, self.cube, (_GAP,) * 3, orders)
+    def grid(self) -> proxy.Grid:
+        """How a window is cut."""
+        return proxy.make_grid(_COUNTS, self.cube, (_GAP,) * 3)
 
     def windows(self) -> np.ndarray:
         """Noise in the store's dtype, [b, x, y, z, c]."""
-        size = (self.batch, *self.puzzle.window, self.channels)
+        size = (self.batch, *self.grid.window, self.channels)
         return np.random.default_rng(0).random(size, np.float32).astype(np.float16)
 
 
@@ -69,8 +68,7 @@ def compare(played: Played, rounds: int, seconds: float = SECONDS) -> dict:
 def ours(played: Played) -> Contestant:
     """On the device, from windows that lie there, as in the training step."""
     allocator.keep_freed_memory()  # as the command does
-    grid = proxy.make_grid(_COUNTS, played.cube, (_GAP,) * 3)
-    puzzle = proxy.Puzzle(grid, jnp.asarray(played.puzzle.orders), "half", masking=0.0)
+    puzzle = proxy.Puzzle(played.grid, jnp.asarray(_orders()), "half", masking=0.0)
     keys, free = jax.random.split(jax.random.key(0), played.batch), jnp.ones(())
     windows = jax.device_put(played.windows())
 
@@ -96,7 +94,8 @@ def ours(played: Played) -> Contestant:
 
 def peer(played: Played) -> Contestant:
     """In one thread, volume by volume, as a worker of a DataLoader does."""
-    puzzle, rng = played.puzzle, np.random.default_rng(0)
+    grid, rng = played.grid, np.random.default_rng(0)
+    puzzle = numpy_puzzle.Puzzle(grid.counts, grid.cube, grid.gap, _orders())
     windows = np.ascontiguousarray(np.moveaxis(played.windows(), -1, 1))
     cubes = rng.random((_CELLS, played.channels, *played.cube), np.float32)
     batch = np.empty((played.batch, *cubes.shape), np.float32)
@@ -114,6 +113,10 @@ def peer(played: Played) -> Contestant:
             numpy_puzzle.scramble(cubes, puzzle.orders[order], turns, out)
 
     return _contestant(PEER, played, step, bare)
+
+
+def _orders() -> np.ndarray:
+    return proxy.make_orders("greedy", _ORDERS, _CELLS, 0)
 
 
 def _contestant(name: str, played: Played, step, bare) -> Contestant:

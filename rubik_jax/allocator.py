@@ -16,8 +16,8 @@ def keep_freed_memory() -> None:
     A step's arrays are freed with it. glibc hands memory of that size back to the system, which
     fills it with zeros, page by page, when the next step asks for it: up to half of a step's time.
     A process keeps the most it ever used. With jax 0.10 that is all of it, with 0.12 a quarter was
-    measured. Elsewhere than on glibc nothing changes, nor where an
-    accelerator's plugin is installed, whose memory isn't the C library's.
+    measured. Elsewhere than on glibc nothing changes, nor where an accelerator's plugin is
+    installed, whose memory isn't the C library's.
     """
     if sys.platform != "linux" or _has_accelerator():
         return

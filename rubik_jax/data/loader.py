@@ -97,7 +97,7 @@ def training_batches(
     """
     import grain  # here: it takes a quarter of a second, and cropping doesn't need it
 
-    index = np.arange(batch_size, dtype=np.int32)
+    index, stride = np.arange(batch_size, dtype=np.int32), together or 1
 
     @functools.lru_cache(maxsize=8)
     def order(epoch: int) -> np.ndarray:
@@ -111,15 +111,13 @@ def training_batches(
             yield draw(example, window, rng, foreground=foreground)
 
     def batches(first: int) -> dict[str, np.ndarray]:
-        count = together or 1
-        flat = _stacked([each for step in range(first, first + count) for each in drawn(step)])
-        flat["index"] = np.tile(index, count)
-        axes = (batch_size,) if together is None else (count, batch_size)
+        flat = _stacked([each for step in range(first, first + stride) for each in drawn(step)])
+        flat["index"] = np.tile(index, stride)
+        axes = (batch_size,) if together is None else (stride, batch_size)
         return {name: array.reshape(*axes, *array.shape[1:]) for name, array in flat.items()}
 
     # Grain would shuffle and stack as well, but in up to milliseconds a window, a hundred times
     # what the copy takes.
-    stride = together or 1
     calls = grain.MapDataset.range(start, _STEPS, stride).map(batches)
     # A call for each thread, which makes all of its steps; and where that is one, one more.
     buffer = threads and threads + (stride == 1)

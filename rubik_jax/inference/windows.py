@@ -229,10 +229,8 @@ def _finish(
     first = lax.psum(sums[:planes], DEVICES)
     if labels:
         few = first.shape[-1] <= np.iinfo(np.uint8).max + 1
-        slab = jnp.argmax(first, axis=-1).astype(jnp.uint8 if few else jnp.int16)
-    else:
-        slab = first[..., :-1] / first[..., -1:]
-    return slab
+        return jnp.argmax(first, axis=-1).astype(jnp.uint8 if few else jnp.int16)
+    return first[..., :-1] / first[..., -1:]
 
 
 def _without(sums: Float32[Array, "x y z _"], done: Int[Array, ""]) -> Float32[Array, "x y z _"]:
