@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rubik_jax import metrics, parallel
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 from rubik_jax.evaluate import make_evaluation
 from rubik_jax.report.progress import say
 from rubik_jax.step import State
@@ -68,7 +68,7 @@ class Pace(NamedTuple):
         return any(self.due(step, each) for each in (self.evaluate, self.checkpoint, self.probe))
 
 
-class DivergedError(RuntimeError):
+class DivergedError(RunError):
     """The loss or the gradient is no longer finite; the message says where and what to do."""
 
 

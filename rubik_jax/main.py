@@ -13,8 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from rubik_jax import allocator, knobs, parallel, workdir
 from rubik_jax.data.cases import short
-from rubik_jax.errors import UserError
-from rubik_jax.keeping import DivergedError
+from rubik_jax.errors import DONE, FAILED, MISTAKE, Interrupted, RunError, UserError
 from rubik_jax.modes.posing import TASKS
 
 MODES = ("train", "prepare", "tables", "evaluate", "predict", "embed")
@@ -54,19 +53,18 @@ class Command(NamedTuple):
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit status, 2 with one sentence for a mistake."""
+    """Runs the command line; returns the exit status, other than 0 with one sentence on stderr."""
     try:
         command = _parse(arguments)
         return _run(command, shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]]))
     except UserError as error:
-        print(f"rubik_jax: {error}", file=sys.stderr)
-        return 2
-    except DivergedError as error:
-        print(f"rubik_jax: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("rubik_jax: interrupted; the same command again goes on", file=sys.stderr)
-        return 130
+        sentence, status = str(error), MISTAKE
+    except RunError as error:
+        sentence, status = str(error), FAILED
+    except Interrupted as error:
+        sentence, status = f"interrupted by {error}; the same command again goes on", error.status
+    print(f"rubik_jax: {sentence}", file=sys.stderr)
+    return status
 
 
 def _run(command: Command, said: str) -> int:
@@ -107,7 +105,7 @@ def _run(command: Command, said: str) -> int:
             from rubik_jax.modes.evaluating import evaluate
 
             evaluate(folder, config, command.output)
-    return 0
+    return DONE
 
 
 def _parse(arguments: list[str]) -> Command:
@@ -249,12 +247,13 @@ def _shipped(kind: str, arguments: str = "") -> ConfigDict:
     return importlib.import_module(f"configs.{kind}").get_config(arguments)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, *_: object) -> None:
+    raise Interrupted(number)
 
 
 if __name__ == "__main__":
     # As a scheduler ends a job: nothing is left half-done.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _interrupt)
     allocator.keep_freed_memory()
     sys.exit(main(sys.argv))

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ import pytest
 from configs import segment
 from rubik_jax import checkpoints, keeping
 from rubik_jax.data import volumes
+from rubik_jax.errors import Interrupted
 from rubik_jax.main import main
 from rubik_jax.modes import predicting
 
@@ -228,7 +230,7 @@ def test_a_broken_off_fine_tuning_ends_as_the_whole_one(cohort, segmented, monke
 
     def broken(keeper, step: int) -> str:
         if step == 40:
-            raise KeyboardInterrupt
+            raise Interrupted(signal.SIGINT)
         return report(keeper, step)
 
     try:

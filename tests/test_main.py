@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import pytest
 import rubik_jax
 from configs import pretrain
 from rubik_jax import checkpoints, parallel, workdir
+from rubik_jax.errors import Interrupted
 from rubik_jax.main import main
 
 SMALL = [
@@ -256,7 +258,7 @@ def test_evaluating_a_run_that_is_not_done_does_not_end_it(cohort, capsys, monke
 
 
 def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+    raise Interrupted(signal.SIGINT)
 
 
 def test_another_config_takes_the_place_of_a_run_without_a_checkpoint(cohort, capsys):

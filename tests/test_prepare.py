@@ -3,6 +3,7 @@
 import html
 import json
 import shutil
+import signal
 import unicodedata
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from configs import segment
 from rubik_jax import checkpoints, keeping
 from rubik_jax.data.store import Store
-from rubik_jax.errors import UserError
+from rubik_jax.errors import Interrupted, UserError
 from rubik_jax.main import main
 from rubik_jax.modes.cohort import fitting
 from tests.test_bad_input import AFFINE, CASES, SIZE, cut, mask, scan, sound
@@ -128,7 +129,7 @@ def test_a_run_that_goes_on_remembers_what_it_left_out(cohort, monkeypatch):
 
     def broken(keeper, step: int) -> str:
         if step == 2:
-            raise KeyboardInterrupt
+            raise Interrupted(signal.SIGINT)
         return report(keeper, step)
 
     monkeypatch.setattr(keeping.Keeper, "report", broken)
