@@ -265,13 +265,13 @@ def test_refuses_unusable_knobs_by_name(knob, value, said):
 
 @pytest.mark.parametrize("kind", ["window", "zscore"])
 def test_percentiles_left_in_the_config_are_no_values(kind):
-    with pytest.raises(UserError, match=f"are 0.5 and 99.5, the percentiles .* kind '{kind}'"):
+    with pytest.raises(ArgumentError, match=f"are 0.5 and 99.5, the percentiles .* kind '{kind}'"):
         how(kind, 0.5, 99.5)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 99.0), (0.0, 101.0)])
 def test_refuses_percentiles_beyond_a_hundred(low, high):
-    with pytest.raises(UserError, match="expected 0 to 100"):
+    with pytest.raises(ArgumentError, match="expected 0 to 100"):
         how("percentile", low, high)
 
 
