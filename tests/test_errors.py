@@ -1,10 +1,13 @@
 """Sentences whose names are replaced on the way from a leaf to the command line."""
 
+import importlib
 import pickle
 
 import pytest
 
 from rubik_jax.errors import ArgumentError, UserError, fill, knobs, members_of
+from rubik_jax.modes.opening import window_of
+from rubik_jax.modes.training import _optimiser_and_pace
 
 
 def test_a_leaf_names_its_arguments_and_is_a_value_error():
@@ -91,3 +94,32 @@ def test_errors_come_whole_from_another_process(error):
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), copy.parts) == (type(error), str(error), error.parts)
     assert str(copy.renamed("x.{}".format)) == str(error.renamed("x.{}".format))
+
+
+@pytest.mark.parametrize(
+    ("task", "knob", "value", "said"),
+    [
+        ("pretrain", "proxy.jitter", (9, 0, 0), r"\(9, 0, 0\) is larger than config\.proxy\.gap"),
+        ("pretrain", "proxy.num_orders", 1, r"is 1, .* \(or config\.proxy\.orders=none\)"),
+        ("pretrain", "model.encoder.norm", "layer", "is 'layer'; expected"),
+        ("pretrain", "loss.reduction", "max", "is 'max'; expected"),
+        ("reconstruct", "proxy.ratio", 1.0, r"is 1\.0, .* by it or by config\.proxy\.block$"),
+        ("contrast", "model.hidden", 0, "is 0; expected at least 1"),
+        ("restore", "augment.affine", 2.0, r"is 2\.0; expected 0 to 1"),
+        ("restore", "model.convs", 0, "is 0; expected at least 1"),
+        ("segment", "inference.mirror", (3,), r"is \(3,\): expected axes"),
+        ("segment", "batch_size", 0, r"is 0; expected .* x config\.accumulate"),
+        ("segment", "optim.warmup", 10**9, r"is 1000000000; .* config\.steps \("),
+        ("segment", "optim.encoder.freeze", 10**9, r"is .* config\.optim\.encoder\.rate=0"),
+        ("segment", "every.log", 0, r"is 0; expected a multiple of config\.steps_per_call"),
+    ],
+)
+def test_leaves_speak_of_knobs_where_a_config_is_read(task, knob, value, said):
+    config = importlib.import_module(f"configs.{task}").get_config("debug")
+    with config.ignore_type():
+        config.update_from_flattened_dict({knob: value})
+    with pytest.raises(UserError, match=rf"^config\.{knob} {said}") as caught:
+        window_of(config)
+        _optimiser_and_pace(config)
+    assert caught.value.knob == knob
+    assert isinstance(caught.value.__cause__, ArgumentError)
