@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 Label = Integer[Array, "x y z"] | Bool[Array, "x y z"]
 
@@ -35,7 +35,7 @@ RANGES = {  # from the least to the most
 
 
 class Augmentation(NamedTuple):
-    """The knobs of `config.augment`; 0 or False leaves a change out.
+    """How a window may change; 0 or False leaves a change out.
 
     Geometry takes voxels for cubes: with unequal spacing a rotation shears the anatomy. Random
     crops are made where windows are drawn from a volume; with `scale` and `shift` they are random
@@ -68,21 +68,21 @@ class Augmentation(NamedTuple):
     noise: float
 
 
-def make_augmentation(**knobs: Any) -> Augmentation:
-    """Checks the knobs, which are the fields of `Augmentation`, all of them.
+def make_augmentation(**fields: Any) -> Augmentation:
+    """Checks the fields of an `Augmentation`, all of them.
 
     Raises:
-        UserError: a value that can't be used.
+        ArgumentError: a value that can't be used.
     """
-    options = Augmentation(**knobs | {"flip": tuple(knobs["flip"])})
+    options = Augmentation(**fields | {"flip": tuple(fields["flip"])})
     if [type(each) for each in options.flip] != [bool] * 3:
-        raise UserError(
-            f"config.augment.flip is {options.flip}; expected True or False for each of x, y, z"
+        raise ArgumentError(
+            "flip", f"is {options.flip}; expected True or False for each of x, y, z"
         )
     for name, (least, most) in RANGES.items():
         value = getattr(options, name)
         if not (least <= value <= most and math.isfinite(value)):
-            raise UserError(f"config.augment.{name} is {value}; expected {least} to {most}")
+            raise ArgumentError(name, f"is {value}; expected {least} to {most}")
     return options
 
 

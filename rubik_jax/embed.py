@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
 from rubik_jax import inference
 from rubik_jax.data.loader import crop, padded
+from rubik_jax.errors import members_of
 from rubik_jax.models import make_encoder
 from rubik_jax.tasks import network
 
@@ -24,9 +25,11 @@ def make_response(model: dict[str, Any]) -> Callable[..., Float[Array, "b f"]]:
     the curve of a linear probe 0.75 and 0.80, against 0.74 and 0.72).
 
     Args:
-        model: as `config.model`, with `encoder`; scaled as a "cube" where it has no `scaling`.
+        model: `encoder`, the arguments of `models.make_encoder`, and `scaling`, "cube" where it
+            has none.
     """
-    encoder = make_encoder(**model["encoder"])
+    with members_of("model.encoder"):
+        encoder = make_encoder(**model["encoder"])
     scaling = model.get("scaling", "cube")
 
     def respond(variables: PyTree, windows: Shaped[Array, "b x y z c"]) -> Float[Array, "b f"]:

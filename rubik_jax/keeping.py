@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rubik_jax import metrics, parallel
-from rubik_jax.errors import RunError, UserError
+from rubik_jax.errors import ArgumentError, RunError
 from rubik_jax.evaluate import make_evaluation
 from rubik_jax.report.progress import say
 from rubik_jax.step import State
@@ -42,21 +42,15 @@ class Pace(NamedTuple):
     probe: int = 0
 
     def check(self) -> None:
-        """Raises UserError where the batch can't be shared out, or something's due in a call."""
+        """Raises ArgumentError where the batch can't be shared out, or a call runs past a stop."""
         parallel.per_device(self.batch_size, self.accumulate)
-        knobs = {
-            "steps": self.steps,
-            "every.log": self.log,
-            "every.evaluate": self.evaluate,
-            "every.checkpoint": self.checkpoint,
-            "every.probe": self.probe,
-        }
-        for knob, value in knobs.items():
-            optional = knob == "every.probe"
+        for name in ("steps", "log", "evaluate", "checkpoint", "probe"):
+            value, optional = getattr(self, name), name == "probe"
             if value < (0 if optional else 1) or value % self.steps_per_call:
-                raise UserError(
-                    f"config.{knob} is {value}; expected {'0 or ' if optional else ''}a multiple "
-                    f"of config.steps_per_call ({self.steps_per_call})"
+                raise ArgumentError.of(
+                    f"{{{name}}} is {{}}; expected {'0 or ' if optional else ''}a multiple of "
+                    "{steps_per_call} ({})",
+                    *(value, self.steps_per_call),
                 )
 
     def due(self, step: int, period: int) -> bool:

@@ -63,15 +63,17 @@ def check(given: dict[str, Any], shipped: dict[str, Any], task: str) -> None:
     given, known = flat(given), flat(shipped)
     for name in sorted(given.keys() ^ known.keys()):
         what = "is no knob" if name in given else "is missing"
-        raise UserError(f"config.{name} {what}; expected the knobs of configs/{task}.py")
+        raise _wrong(name, f"{what}; expected the knobs of configs/{task}.py")
     for name, value in given.items():
         if not alike(value, known[name]):
-            raise UserError(
-                f"config.{name} is {value!r}; expected a value of the kind of {known[name]!r}"
-            )
+            raise _wrong(name, f"is {value!r}; expected a value of the kind of {known[name]!r}")
     for name, (least, most) in RANGES.items():
         if name in given and not least <= given[name] <= most:
-            raise UserError(f"config.{name} is {given[name]}; expected {least} to {most}")
+            raise _wrong(name, f"is {given[name]}; expected {least} to {most}")
+
+
+def _wrong(name: str, problem: str) -> UserError:
+    return UserError(f"config.{name} {problem}", knob=name)
 
 
 def alike(value: Any, like: Any) -> bool:

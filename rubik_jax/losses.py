@@ -5,17 +5,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 REDUCTIONS = {"mean": jnp.mean, "sum": jnp.sum}
 
 
 def check_reduction(reduction: str) -> None:
-    """Raises UserError for a reduction there isn't."""
+    """Raises ArgumentError for a reduction there isn't."""
     if reduction not in REDUCTIONS:
-        raise UserError(
-            f"config.loss.reduction is {reduction!r}; expected one of {sorted(REDUCTIONS)}"
-        )
+        raise ArgumentError("reduction", f"is {reduction!r}; expected one of {sorted(REDUCTIONS)}")
 
 
 def permutation_loss(logits: Float[Array, "b k"], order: Int[Array, "b"]) -> Float[Array, "b"]:

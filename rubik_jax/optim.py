@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, members_of
 
 
 def make_schedule(
@@ -35,12 +35,11 @@ def make_schedule(
         drop_factor: by how much.
 
     Raises:
-        UserError: a schedule there isn't, or a warm-up longer than the run.
+        ArgumentError: a schedule there isn't, or a warm-up longer than the run.
     """
     if not 0 <= warmup < steps:
-        raise UserError(
-            f"config.optim.warmup is {warmup}; expected 0 or more and fewer than config.steps "
-            f"({steps})"
+        raise ArgumentError.of(
+            "{warmup} is {}; expected 0 or more and fewer than {steps} ({})", warmup, steps
         )
     rest = steps - warmup
     schedules = {
@@ -51,9 +50,7 @@ def make_schedule(
         "constant": lambda: optax.constant_schedule(rate),
     }
     if schedule not in schedules:
-        raise UserError(
-            f"config.optim.schedule is {schedule!r}; expected one of {sorted(schedules)}"
-        )
+        raise ArgumentError("schedule", f"is {schedule!r}; expected one of {sorted(schedules)}")
     # The first step of a warm-up is a small one, not one of size zero.
     rise = optax.linear_schedule(rate / (warmup + 1), rate, warmup)
     return optax.join_schedules([rise, schedules[schedule]()], [warmup])
@@ -85,7 +82,7 @@ def make_optimiser(
         **schedule: as `make_schedule` takes.
 
     Raises:
-        UserError: an optimiser there isn't, or a schedule or an encoder's share that can't be.
+        ArgumentError: an optimiser there isn't, or a schedule or an encoder's share that can't be.
     """
     rates = make_schedule(steps=steps, **schedule)
 
@@ -97,12 +94,16 @@ def make_optimiser(
         "sgd": optax.trace(decay=momentum, nesterov=True),
     }
     if name not in cores:
-        raise UserError(f"config.optim.name is {name!r}; expected one of {sorted(cores)}")
+        raise ArgumentError("name", f"is {name!r}; expected one of {sorted(cores)}")
+    shares = []
+    if encoder is not None:
+        with members_of("encoder", steps="steps"):
+            shares = [scale_encoder(**encoder, steps=steps)]
     return optax.chain(
         optax.clip_by_global_norm(clip) if clip else optax.identity(),
         cores[name],
         optax.add_decayed_weights(weight_decay, mask=kernels),
-        *([] if encoder is None else [scale_encoder(**encoder, steps=steps)]),
+        *shares,
         optax.scale_by_learning_rate(rates),
     )
 
@@ -124,20 +125,20 @@ def scale_encoder(
         steps: steps of the whole run.
 
     Raises:
-        UserError: numbers beyond their range.
+        ArgumentError: numbers beyond their range.
         ValueError: of `init`, where the parameters have no "encoder".
     """
     if not 0 <= rate < math.inf:
-        raise UserError(f"config.optim.encoder.rate is {rate}; expected 0 or more")
+        raise ArgumentError("rate", f"is {rate}; expected 0 or more")
     if not 0 < decay <= 1:
-        raise UserError(
-            f"config.optim.encoder.decay is {decay}; expected more than 0 and at most 1, which "
-            "is none"
+        raise ArgumentError(
+            "decay", f"is {decay}; expected more than 0 and at most 1, which is none"
         )
     if not 0 <= freeze < steps:
-        raise UserError(
-            f"config.optim.encoder.freeze is {freeze}; expected 0 or more and fewer than "
-            f"config.steps ({steps}); config.optim.encoder.rate=0 freezes for the whole run"
+        raise ArgumentError.of(
+            "{freeze} is {}; expected 0 or more and fewer than {steps} ({}); {rate}=0 freezes for "
+            "the whole run",
+            *(freeze, steps),
         )
 
     def init(params: PyTree) -> optax.ScaleByScheduleState:

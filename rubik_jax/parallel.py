@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.inference import Forward, respond_to
 from rubik_jax.report.progress import say
 from rubik_jax.types import DEVICES
@@ -98,12 +98,12 @@ def per_device(batch_size: int, accumulate: int) -> int:
     """Examples of a global batch on each device.
 
     Raises:
-        UserError: it can't be shared out evenly.
+        ArgumentError: it can't be shared out evenly.
     """
     if batch_size < 1 or accumulate < 1 or batch_size % (count() * accumulate):
-        raise UserError(
-            f"config.batch_size is {batch_size}; expected a multiple of devices x "
-            f"config.accumulate ({count()} x {accumulate})"
+        raise ArgumentError.of(
+            "{batch_size} is {}; expected a multiple of devices x {accumulate} ({} x {})",
+            *(batch_size, count(), accumulate),
         )
     return batch_size // count()
 

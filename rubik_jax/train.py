@@ -79,7 +79,7 @@ def fit(
 
     Raises:
         DivergedError: loss or gradient became NaN or infinite.
-        UserError: numbers that don't go together.
+        ArgumentError: numbers of the pace that don't go together.
     """
     pace.check()
     description = description | task.about

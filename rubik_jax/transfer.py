@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.report.estimate import number
 
 STATUSES = ("loaded", "adapted", "new", "differs", "unused")
 CHANNELS = ("adapt", "refuse")
 # The first convolution of a VGG and of a ResNet: the only kernels that see a volume's channels.
 STEMS = ("encoder/stage0_conv0/kernel", "encoder/stem/kernel")
-SOURCE = "the run of config.init_from"
 
 Shape = tuple[int, ...]
 Variables = dict[str, PyTree]
@@ -75,13 +74,12 @@ def transfer(
         the target's first.
 
     Raises:
-        UserError: a part or an array missing on either side, another shape or type, kernels of
-            zeros alone, numbers that aren't finite, or a knob that names nothing.
+        ArgumentError: a part or an array missing on either side, another shape or type, kernels of
+            zeros alone, numbers that aren't finite, or a beginning that no name has. Where the two
+            encoders differ, it names arguments of `models.make_encoder`, as "encoder.widths".
     """
     if channels not in CHANNELS:
-        raise UserError(
-            f"config.transfer.channels is {channels!r}; expected one of {list(CHANNELS)}"
-        )
+        raise ArgumentError("channels", f"is {channels!r}; expected one of {list(CHANNELS)}")
     ours, theirs = _leaves(target), _leaves(source)
     _check_parts(parts, ours, theirs)
     inner, outer = ({p: x for p, x in each.items() if p[1] in parts} for each in (ours, theirs))
@@ -96,9 +94,10 @@ def transfer(
         if how in ("loaded", "adapted")
     }
     if not any(_norm(value) for path, value in values.items() if path[-1] == "kernel"):
-        raise UserError(
-            f"no kernel of {parts} that was found in {SOURCE} holds anything but zeros; expected "
-            "trained weights, and config.transfer.partial to leave some to load"
+        raise ArgumentError.of(
+            "no kernel of {} that was found in {source} holds anything but zeros; expected trained "
+            "weights, and {partial} to leave some to load",
+            parts,
         )
     rows = [
         Row(
@@ -208,18 +207,20 @@ def _take(path: Path, other, mine) -> Array:
     """The source's array with the target's type and, for a stem, its channels."""
     floating = all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in (other, mine))
     if other.dtype != mine.dtype and not floating:
-        raise UserError(
-            f"{_name(path)} is {mine.dtype} in the network and {other.dtype} in {SOURCE}; expected "
-            "equal types, or floating point on both sides"
+        raise ArgumentError.of(
+            "{} is {} in the network and {} in {source}; expected equal types, or floating point "
+            "on both sides",
+            *(_name(path), mine.dtype, other.dtype),
         )
     value = np.asarray(other)
     if other.shape != mine.shape:
         value = adapt(value.astype(np.float32), mine.shape[3])
     value = jnp.asarray(value, mine.dtype)
     if not np.isfinite(np.asarray(value, np.float32)).all():
-        raise UserError(
-            f"{_name(path)} of {SOURCE} holds NaN or infinity; expected finite numbers, from a run "
-            "that did not diverge"
+        raise ArgumentError.of(
+            "{} of {source} holds NaN or infinity; expected finite numbers, from a run that did "
+            "not diverge",
+            _name(path),
         )
     return value
 
@@ -230,24 +231,26 @@ def _begins(path: Path, beginnings: tuple[str, ...]) -> bool:
     return any(re.match(rf"{re.escape(start)}(?![^/_])", name) for start in beginnings)
 
 
-def _check_beginnings(knob: str, beginnings: tuple[str, ...], leaves: Leaves) -> None:
+def _check_beginnings(argument: str, beginnings: tuple[str, ...], leaves: Leaves) -> None:
     for start in beginnings:
         if not any(_begins(path, (start,)) for path in leaves):
             names = sorted({path[2] for path in leaves})
-            raise UserError(
-                f"config.transfer.{knob} names {start!r}, with which nothing begins; expected the "
-                f"beginnings of some of {names}"
+            raise ArgumentError(
+                argument,
+                f"names {start!r}, with which nothing begins; expected the beginnings of some of "
+                f"{names}",
             )
 
 
 def _check_parts(parts: tuple[str, ...], ours: Leaves, theirs: Leaves) -> None:
-    for leaves, whose in ((ours, "the network"), (theirs, SOURCE)):
+    for leaves, argument in ((ours, "target"), (theirs, "source")):
         found = sorted({path[1] for path in leaves if path[0] == "params"})
         for part in parts:
             if part not in found:
-                raise UserError(
-                    f"{whose} has no params/{part}, but {found or 'no parameters at all'}; "
-                    "expected it on both sides"
+                raise ArgumentError(
+                    argument,
+                    f"has no params/{part}, but {found or 'no parameters at all'}; expected it on "
+                    "both sides",
                 )
 
 
@@ -255,44 +258,46 @@ def _check_fit(status, inner, outer, channels, partial, unused) -> None:
     def misfits(how: str) -> list[Path]:
         return [path for path in inner if status[path] == how and not _begins(path, partial)]
 
-    def size(path: Path, leaves: Leaves) -> str:
-        return _size(leaves[path].shape)
-
     missing, differing, adapted = map(misfits, ("new", "differs", "adapted"))
     spare = [path for path in outer if path not in inner and not _begins(path, unused)]
-    why = _reason(inner, outer)
+    why, facts = _reason(inner, outer)
     if missing and sorted(inner[p].shape for p in missing) == sorted(outer[p].shape for p in spare):
-        why = f"{_name(spare[0])} there may be the same by another name"
-    for paths, what, knob in (
-        (missing, lambda p: f"({size(p, inner)}) is missing from {SOURCE}", "partial"),
-        (differing, lambda p: f"is {size(p, inner)}, but {size(p, outer)} in {SOURCE}", "partial"),
-        (spare, lambda p: f"({size(p, outer)}) of {SOURCE} has no place in the network", "unused"),
+        why, facts = "{} there may be the same by another name", (_name(spare[0]),)
+    for paths, what, sizes, argument in (
+        (missing, "({}) is missing from {source}", (inner,), "partial"),
+        (differing, "is {}, but {} in {source}", (inner, outer), "partial"),
+        (spare, "({}) of {source} has no place in the network", (outer,), "unused"),
     ):
         if paths:
             more = f", like {len(paths) - 1} more," if len(paths) > 1 else ""
-            raise UserError(
-                f"{_name(paths[0])}{more} {what(paths[0])}; expected {paths[0][1]}s that are alike "
-                f"({why}), or its name in config.transfer.{knob}"
+            shapes = (_size(leaves[paths[0]].shape) for leaves in sizes)
+            raise ArgumentError.of(
+                "{}{} " + what + "; expected {}s that are alike (" + why + "), or its name in "
+                "{" + argument + "}",
+                *(_name(paths[0]), more, *shapes, paths[0][1], *facts),
             )
     if adapted and channels == "refuse":
-        raise UserError(
-            f"{_name(adapted[0])} takes {inner[adapted[0]].shape[3]} channels, but "
-            f"{outer[adapted[0]].shape[3]} in {SOURCE}; expected equal numbers, or 'adapt' as "
-            "config.transfer.channels"
+        raise ArgumentError.of(
+            "{} takes {} channels, but {} in {source}; expected equal numbers, or 'adapt' as "
+            "{channels}",
+            *(_name(adapted[0]), inner[adapted[0]].shape[3], outer[adapted[0]].shape[3]),
         )
 
 
-def _reason(inner: Leaves, outer: Leaves) -> str:
-    """The knob by which the two encoders differ, as far as names and shapes tell."""
-    ours, theirs = _knobs(inner), _knobs(outer)
-    for knob, value in ours.items():
-        if value != theirs[knob]:
-            return f"config.model.encoder.{knob} is {value!r} here and {theirs[knob]!r} there"
-    return "see config.model"
+def _reason(inner: Leaves, outer: Leaves) -> tuple[str, tuple]:
+    """In what the two encoders differ, as names and shapes show it: a template and its values."""
+    ours, theirs = _arguments(inner), _arguments(outer)
+    for argument, value in ours.items():
+        if value != theirs[argument]:
+            return f"{{encoder.{argument}}} is {{!r}} here and {{!r}} there", (
+                value,
+                theirs[argument],
+            )
+    return "see {encoder}", ()
 
 
-def _knobs(leaves: Leaves) -> dict[str, str | tuple[int, ...]]:
-    """What an encoder's names and shapes tell of `config.model.encoder`."""
+def _arguments(leaves: Leaves) -> dict[str, str | tuple[int, ...]]:
+    """The arguments of `models.make_encoder`, as far as an encoder's names and shapes show them."""
     names = ["/".join(path[2:]) for path in leaves if path[1] == "encoder"]
     kinds = {kind for kind in ("Batch", "Group") for name in names if f"{kind}Norm" in name}
     layers = {match[0] for name in names if (match := re.match(r"stage\d+_(conv|block)\d+", name))}

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,7 +121,27 @@ def command_lines(sources: Sources) -> Iterator[str]:
                 yield f"{module} reads sys.argv"
 
 
-RULES = (wrong_directions, circles, relative_imports, device_imports, command_lines)
+# What is usable without a config, and so names its own arguments; `errors.knobs` names the knobs.
+LEAVES = (
+    *("proxy", "models", "losses", "metrics", "augment"),
+    *("optim", "transfer", "inference", "parallel"),
+)
+
+
+def named_knobs(sources: Sources) -> Iterator[str]:
+    leaves = [f"rubik_jax.{leaf}" for leaf in LEAVES]
+    for module, source in sources.items():
+        if not within(module, *leaves):
+            continue
+        for node in ast.walk(ast.parse(source)):
+            text = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value
+            if text and re.search(r"\bconfig\.\w", text):
+                yield f"{module} says {text.strip().splitlines()[0]!r}"
+            elif isinstance(node, ast.alias) and node.name == "UserError":
+                yield f"{module} imports UserError"
+
+
+RULES = (wrong_directions, circles, relative_imports, device_imports, command_lines, named_knobs)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -158,6 +179,9 @@ LATER = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rubik_jax
         (command_lines, {"rubik_jax.train": "from absl import flags"}),
         (command_lines, {"rubik_jax.train": "import ml_collections as ml"}),
         (command_lines, {"rubik_jax.train": "import sys\nsteps = sys.argv[1]"}),
+        (named_knobs, {"rubik_jax.proxy.grid": "raise E(f'config.proxy.gap is {gap}')"}),
+        (named_knobs, {"rubik_jax.optim": "'''As `config.optim` has it.'''"}),
+        (named_knobs, {"rubik_jax.losses": "from rubik_jax.errors import UserError"}),
     ],
 )
 def test_breach_of_the_rule_is_seen(rule, sources):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rubik_jax import inference
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from tests.forwards import mapped, watched
 
 RNG = np.random.default_rng(0)
@@ -76,7 +76,7 @@ def test_windows_of_a_known_axis():
     assert inference.starts(10, 4, 0) == (0, 3, 6)
     assert inference.starts(8, 4, 0) == (0, 4)
     for overlap in (1.0, -0.1):
-        with pytest.raises(UserError, match=r"config\.inference\.overlap is"):
+        with pytest.raises(ArgumentError, match=r"^overlap is"):
             inference.starts(10, 4, overlap)
 
 
@@ -173,9 +173,9 @@ def test_volumes_of_almost_the_same_size_share_a_program():
 def test_wrong_axes_of_mirroring_and_overlaps_are_refused():
     volume = np.zeros((4, 4, 4, 1), np.float32)
     for wrong in ((3,), (0, 0), (-1,)):
-        with pytest.raises(UserError, match=r"config\.inference\.mirror is"):
+        with pytest.raises(ArgumentError, match=r"^mirror is"):
             whole(volume, mapped(jnp.asarray), window=(4, 4, 4), mirror=wrong)
-    with pytest.raises(UserError, match=r"config\.inference\.overlap is"):
+    with pytest.raises(ArgumentError, match=r"^overlap is"):
         whole(volume, mapped(jnp.asarray), window=(4, 4, 4), overlap=1.0)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.losses import (
     check_reduction,
     class_loss,
@@ -62,7 +62,7 @@ def test_turn_loss_is_the_cross_entropy_of_each_cube_reduced():
 
 def test_an_unknown_reduction_is_refused():
     check_reduction("sum")
-    with pytest.raises(UserError, match=r"reduction is 'max'.*'mean', 'sum'"):
+    with pytest.raises(ArgumentError, match=r"^reduction is 'max'.*'mean', 'sum'"):
         check_reduction("max")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.optim import make_optimiser, make_schedule
 
 SCHEDULE = {
@@ -90,13 +90,13 @@ def test_adamw_steps_by_the_rate_whatever_the_gradient_s_size():
     ("changes", "sentence"),
     [
         ({"schedule": "linear"}, r"schedule is 'linear'.*'constant', 'cosine', 'step'"),
-        ({"warmup": 100}, r"warmup is 100.*config\.steps \(100\)"),
+        ({"warmup": 100}, r"warmup is 100.*steps \(100\)"),
         ({"warmup": -1}, "warmup is -1"),
-        ({"name": "lion"}, r"optim\.name is 'lion'.*'adamw', 'sgd'"),
+        ({"name": "lion"}, r"^name is 'lion'.*'adamw', 'sgd'"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         make_optimiser(**OPTIMISER | SCHEDULE | changes)
 
 
@@ -205,14 +205,14 @@ def test_a_network_without_an_encoder_is_not_slowed_in_silence():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"rate": -0.1}, r"config\.optim\.encoder\.rate is -0\.1; expected 0 or more"),
-        ({"rate": float("inf")}, r"encoder\.rate is inf"),
-        ({"decay": 0.0}, r"config\.optim\.encoder\.decay is 0\.0; expected more than 0"),
-        ({"decay": 1.1}, r"encoder\.decay is 1\.1"),
-        ({"freeze": -1}, r"config\.optim\.encoder\.freeze is -1"),
-        ({"freeze": 100}, r"encoder\.freeze is 100; .* fewer than config\.steps \(100\)"),
+        ({"rate": -0.1}, r"^encoder\.rate is -0\.1; expected 0 or more"),
+        ({"rate": float("inf")}, r"^encoder\.rate is inf"),
+        ({"decay": 0.0}, r"^encoder\.decay is 0\.0; expected more than 0"),
+        ({"decay": 1.1}, r"^encoder\.decay is 1\.1"),
+        ({"freeze": -1}, r"^encoder\.freeze is -1"),
+        ({"freeze": 100}, r"^encoder\.freeze is 100; .* fewer than steps \(100\)"),
     ],
 )
 def test_shares_of_an_encoder_that_cannot_be_are_refused(changes, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         make_optimiser(**OPTIMISER | SCHEDULE, encoder=ENCODER | changes)

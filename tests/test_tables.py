@@ -115,9 +115,16 @@ def test_impossible_plans_are_refused(tmp_path, knob, value):
         ("action", "data.path", "action.data.path"),
     ],
 )
-def test_a_runs_knob_is_told_by_the_plans(run, knob, of_plan):
-    said = in_plan(f"make config.{knob}=3 smaller.", run, tables.get_config("cohort=folder"))
-    assert said == f"make config.{of_plan}=3 smaller."
+def test_a_runs_knob_is_named_as_the_plans(run, knob, of_plan):
+    config = tables.get_config("cohort=folder")
+    error = in_plan(UserError.of("make {" + knob + "}={} smaller", "config.seed"), run, config)
+    assert str(error) == f"make config.{of_plan}=config.seed smaller"  # a value is no name
+    assert error.knob == of_plan
+
+
+def test_a_mistake_that_names_no_knob_names_the_kind_of_run():
+    error = in_plan(UserError("case 'a' is damaged"), "restore", tables.get_config("cohort=folder"))
+    assert str(error) == "in the runs of config.restore: case 'a' is damaged"
 
 
 @pytest.fixture
@@ -289,7 +296,8 @@ def test_an_estimate_is_of_the_knobs_it_is_asked_for(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("labelled", "said"), [("ten", "expected 'all', a number"), ("99", "expected 1 to 5")]
+    ("labelled", "said"),
+    [("ten", "expected 'all', a number"), ("99", "config.labelled is '99': expected 1 to 5")],
 )
 def test_labels_that_there_are_not_are_refused_at_once(tmp_path, capsys, labelled, said):
     places = {"path": "scans", "store": "store"}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rubik_jax.checkpoints import Checkpoints
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, UserError
 from rubik_jax.export import load_source
 from rubik_jax.models import make_encoder
 from rubik_jax.tasks.pretrain import pretrain
@@ -180,8 +180,8 @@ def test_an_adapted_encoder_sees_in_grey_what_it_saw(name, before, after):
 
 def test_other_channels_are_refused_where_that_is_asked_for(plain):
     with pytest.raises(
-        UserError,
-        match=r"stage0_conv0/kernel takes 4 channels, but 1 in the run of config.*'adapt'",
+        ArgumentError,
+        match=r"stage0_conv0/kernel takes 4 channels, but 1 in source; .*'adapt' as channels",
     ):
         move(variables(4), plain, channels="refuse")
     move(variables(1), plain, channels="refuse")
@@ -192,18 +192,18 @@ def test_other_channels_are_refused_where_that_is_asked_for(plain):
     [
         (
             {"widths": (4, 8)},
-            r"^encoder/stage1_conv0/kernel, like 5 more, is 3x3x3x4x8, but 3x3x3x4x6 in the run of "
-            r"config\.init_from; .*config\.model\.encoder\.widths is \(4, 8\) here and \(4, 6\)",
+            r"^encoder/stage1_conv0/kernel, like 5 more, is 3x3x3x4x8, but 3x3x3x4x6 in "
+            r"source; .*encoder\.widths is \(4, 8\) here and \(4, 6\)",
         ),
         (
             {"widths": (4, 6, 8), "convs": (1, 2, 1), "strides": ((1, 1, 1),) * 3},
             r"stage2_conv0/kernel, like 2 more, \(3x3x3x6x8\) is missing from .*widths is "
-            r"\(4, 6, 8\) here and \(4, 6\) there.*config\.transfer\.partial",
+            r"\(4, 6, 8\) here and \(4, 6\) there.*partial",
         ),
         (
             {"widths": (4,), "convs": (1,), "strides": ((1, 1, 1),)},
-            r"stage1_conv0/kernel, like 5 more, \(3x3x3x4x6\) of the run of config\.init_from "
-            r"has no place in the network; .*widths is \(4,\) here.*config\.transfer\.unused",
+            r"stage1_conv0/kernel, like 5 more, \(3x3x3x4x6\) of source "
+            r"has no place in the network; .*widths is \(4,\) here.*unused",
         ),
         (
             {"convs": (1, 3)},
@@ -218,7 +218,7 @@ def test_other_channels_are_refused_where_that_is_asked_for(plain):
     ],
 )
 def test_another_encoder_is_refused_with_the_knob_that_differs(plain, changes, sentence):
-    with pytest.raises(UserError, match=sentence) as caught:
+    with pytest.raises(ArgumentError, match=sentence) as caught:
         move(variables(**changes), plain)
     assert "\n" not in str(caught.value)
 
@@ -228,8 +228,8 @@ def test_a_renamed_layer_is_refused_with_the_name_it_may_have_had(plain):
     source = edit(plain, ("params", "encoder", "stage1_conv1"))
     source = edit(source, ("params", "encoder", "stage1_convolution1"), layer)
     with pytest.raises(
-        UserError,
-        match=r"stage1_conv1/kernel \(3x3x3x6x6\) is missing from the run of config\.init_from; "
+        ArgumentError,
+        match=r"stage1_conv1/kernel \(3x3x3x6x6\) is missing from source; "
         r".*stage1_convolution1/kernel there may be the same by another name",
     ):
         move(variables(), source)
@@ -238,49 +238,53 @@ def test_a_renamed_layer_is_refused_with_the_name_it_may_have_had(plain):
 def test_a_running_average_counts_like_a_parameter():
     source = variables(seed=0, norm="batch")
     gone = edit(source, ("batch_stats", "encoder", "stage0_norm0", "BatchNorm_0", "var"))
-    with pytest.raises(UserError, match=r"batch_stats/.*norm0/.*/var \(4\) is missing"):
+    with pytest.raises(ArgumentError, match=r"batch_stats/.*norm0/.*/var \(4\) is missing"):
         move(variables(norm="batch"), gone)
-    with pytest.raises(UserError, match=r"batch_stats/encoder.* is missing"):
+    with pytest.raises(ArgumentError, match=r"batch_stats/encoder.* is missing"):
         move(variables(norm="batch"), {"params": source["params"], "batch_stats": None})
 
 
 def test_other_taps_of_a_first_convolution_are_no_matter_of_channels(plain):
     wide = jnp.ones((5, 3, 3, 2, 4))
     source = edit(plain, ("params", "encoder", "stage0_conv0", "kernel"), wide)
-    with pytest.raises(UserError, match="stage0_conv0/kernel is 3x3x3x1x4, but 5x3x3x2x4"):
+    with pytest.raises(ArgumentError, match="stage0_conv0/kernel is 3x3x3x1x4, but 5x3x3x2x4"):
         move(variables(), source)
 
 
 def test_channels_of_a_later_convolution_are_not_adapted(plain):
     wide = jnp.ones((3, 3, 3, 5, 6))
     source = edit(plain, ("params", "encoder", "stage1_conv0", "kernel"), wide)
-    with pytest.raises(UserError, match="stage1_conv0/kernel is 3x3x3x4x6, but 3x3x3x5x6"):
+    with pytest.raises(ArgumentError, match="stage1_conv0/kernel is 3x3x3x4x6, but 3x3x3x5x6"):
         move(variables(), source)
 
 
 @pytest.mark.parametrize("source", [{}, {"params": {}}, {"params": None, "step": np.int32(2)}])
 def test_an_empty_source_is_refused(source):
-    with pytest.raises(UserError, match="has no params/encoder, but no parameters at all"):
+    with pytest.raises(ArgumentError, match="has no params/encoder, but no parameters at all"):
         move(variables(), source)
 
 
 def test_a_part_that_either_side_lacks_is_refused(plain):
-    with pytest.raises(UserError, match=r"init_from has no params/encoder, but \['head'\]"):
+    with pytest.raises(ArgumentError, match=r"^source has no params/encoder, but \['head'\]"):
         move(variables(), edit(plain, ("params", "encoder")))
-    with pytest.raises(UserError, match=r"network has no params/decoder, but \['encoder', 'head'"):
+    with pytest.raises(
+        ArgumentError, match=r"^target has no params/decoder, but \['encoder', 'head'"
+    ):
         move(variables(), plain, parts=("encoder", "decoder"))
 
 
 def test_weights_that_hold_nothing_are_refused(plain):
     zeros = jax.tree.map(jnp.zeros_like, plain)
-    with pytest.raises(UserError, match="holds anything but zeros"):
+    with pytest.raises(ArgumentError, match="holds anything but zeros"):
         move(variables(), zeros)
-    with pytest.raises(UserError, match="holds anything but zeros"):  # for none was to be loaded
+    with pytest.raises(
+        ArgumentError, match="holds anything but zeros"
+    ):  # for none was to be loaded
         move(variables(widths=(8, 10)), plain, partial=("stage0", "stage1"))
     for broken in (np.nan, np.inf):
         bias = jnp.full(6, broken)
         source = edit(plain, ("params", "encoder", "stage1_norm0", "GroupNorm_0", "bias"), bias)
-        with pytest.raises(UserError, match=r"stage1_norm0/GroupNorm_0/bias.*NaN or infinity"):
+        with pytest.raises(ArgumentError, match=r"stage1_norm0/GroupNorm_0/bias.*NaN or infinity"):
             move(variables(), source)
 
 
@@ -292,7 +296,7 @@ def test_types_become_the_targets_between_floats_alone(plain):
     assert np.array_equal(kernel, half["params"]["encoder"]["stage1_conv0"]["kernel"])
     assert by_name(rows)["encoder/stage1_conv0/kernel"].note == "float16 -> float32"
     whole = jax.tree.map(lambda leaf: np.asarray(leaf, np.int32), plain)
-    with pytest.raises(UserError, match="is float32 in the network and int32 in the run"):
+    with pytest.raises(ArgumentError, match="is float32 in the network and int32 in source"):
         move(variables(), whole)
 
 
@@ -314,13 +318,13 @@ def test_what_is_named_may_stay_new_or_be_left(plain):
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
-        ({"channels": "yes"}, r"config\.transfer\.channels is 'yes'; expected one of"),
-        ({"partial": ("stag",)}, r"config\.transfer\.partial names 'stag', with which nothing"),
-        ({"unused": ("stage1", "stage1_conv")}, r"config\.transfer\.unused names 'stage1_conv'"),
+        ({"channels": "yes"}, r"^channels is 'yes'; expected one of"),
+        ({"partial": ("stag",)}, r"^partial names 'stag', with which nothing"),
+        ({"unused": ("stage1", "stage1_conv")}, r"^unused names 'stage1_conv'"),
     ],
 )
 def test_knobs_that_mean_nothing_are_refused(plain, policy, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         move(variables(), plain, **policy)
 
 

@@ -112,23 +112,23 @@ def choose(known: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
     folded = [name.casefold() for name in known]
     for name in wanted:
         if folded.count(name.casefold()) != 1:
-            raise UserError(
-                f"config.data.modalities names {name!r}: expected some of the modalities "
-                f"{', '.join(known)}, or () for all"
+            raise UserError.of(
+                "{data.modalities} names {!r}: expected some of the modalities {}, or () for all",
+                *(name, ", ".join(known)),
             )
     places = tuple(folded.index(name.casefold()) for name in wanted)
     if len({*places}) < len(places):
-        raise UserError(f"config.data.modalities is {tuple(wanted)}: expected each name once")
+        raise UserError.of("{data.modalities} is {}: expected each name once", tuple(wanted))
     return places
 
 
 def existing(path: str | Path | None) -> Path:
     """Where the data lie; UserError when no path was given or nothing is there."""
     if not path:
-        raise UserError("config.data.path is not set: expected the folder that holds the volumes")
+        raise UserError.of("{data.path} is not set: expected the folder that holds the volumes")
     found = Path(path).expanduser()
     if not found.exists():
-        raise UserError(f"config.data.path is {found}, which does not exist")
+        raise UserError.of("{data.path} is {}, which does not exist", found)
     return found
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from rubik_jax.data.arrays_on_disk import Array
 from rubik_jax.data.examples import Example
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 IGNORED = -1  # the label of voxels that no mask covers
 
@@ -20,26 +20,22 @@ def too_small(
     window: tuple[int, int, int],
     *,
     pad: str,
-    knob: str,
 ) -> dict[str, str]:
-    """The cases smaller than the window, each with a sentence on it; none where `pad` is "edge".
+    """The cases smaller than the window, each with the sizes in words; none with the pad "edge".
 
     Args:
         shapes: the volumes' sizes, (x, y, z) or (x, y, z, c).
         names: of the cases.
         window: the size (x, y, z) that a crop has.
         pad: "refuse" or "edge".
-        knob: what decides on the window, and is to be made smaller.
 
     Raises:
-        UserError: another `pad`.
+        ArgumentError: another `pad`.
     """
     if pad not in ("refuse", "edge"):
-        raise UserError(f"config.data.pad is {pad!r}: expected 'refuse' or 'edge'")
+        raise ArgumentError("pad", f"is {pad!r}: expected 'refuse' or 'edge'")
     return {
-        name: f"case {name!r} is {_size(shape[:3])} voxels, smaller than the window of "
-        f"{_size(window)}: make {knob} smaller, or set config.data.pad=edge, though of cubes "
-        "padding gives away where they belong"
+        name: f"{_size(shape[:3])} voxels, smaller than the window of {_size(window)}"
         for name, shape in zip(names, shapes, strict=True)
         if pad == "refuse" and np.any(np.less(shape[:3], window))
     }
@@ -174,12 +170,13 @@ def resident(
         whether a case has any.
 
     Raises:
-        UserError: fewer cases than shards.
+        ArgumentError: fewer cases than shards.
     """
     if len(examples) < shards:
-        raise UserError(
-            f"config.data.resident shares {len(examples)} training cases among {shards} devices: "
-            "expected at least one case for each"
+        raise ArgumentError.of(
+            "{shards} shares {} training cases among {} devices: expected at least one case for "
+            "each",
+            *(len(examples), shards),
         )
     homes = [(i % shards, i // shards) for i in range(len(examples))]
     shape = (shards, homes[-1][1] + 1)

@@ -46,9 +46,10 @@ def _paired(pattern: str, named: Sequence[str], files: Sequence[str]) -> dict[st
     paired: dict[str, str] = {}
     for case, file in zip(named, files, strict=True):
         if case in paired:
-            raise UserError(
-                f"{paired[case]} and {file} both match {pattern!r} as case {case!r}: "
-                "expected one file per case and modality (config.data.modalities chooses by globs)"
+            raise UserError.of(
+                "{} and {} both match {!r} as case {!r}: expected one file per case and modality "
+                "({data.modalities} chooses by globs)",
+                *(paired[case], file, pattern, case),
             )
         paired[case] = file
     return paired

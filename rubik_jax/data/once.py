@@ -52,14 +52,16 @@ def _is_done(folder: Path, done: Path, started: Path, wanted: dict[str, Any]) ->
     if marker.name in names:
         found = _read_json(marker)
         if found != wanted:
-            raise UserError(
-                f"{marker} says {found}, but {wanted} is asked for: ask for what is there, set "
-                "config.data.path to another folder, or delete this one"
+            raise UserError.of(
+                "{} says {}, but {} is asked for: ask for what is there, set {data.path} to "
+                "another folder, or delete this one",
+                *(marker, found, wanted),
             )
     elif others:
-        raise UserError(
-            f"{folder} holds {min(others)!r} but no {done.name}: expected a folder that is new, "
-            f"empty or of {done.stem}s; set config.data.path to such a one"
+        raise UserError.of(
+            "{} holds {!r} but no {}: expected a folder that is new, empty or of {}s; set "
+            "{data.path} to such a one",
+            *(folder, min(others), done.name, done.stem),
         )
     return done.name in names
 

@@ -10,7 +10,7 @@ from rubik_jax.data import resampling, scaling, statistics
 from rubik_jax.data.resampling import Box
 from rubik_jax.data.statistics import Statistics
 from rubik_jax.data.volumes import Volume
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, UserError, members_of
 
 KINDS = ("percentile", "window", "zscore")
 _EDGES = (1e-3, 100.0)
@@ -68,28 +68,29 @@ class Prepared(NamedTuple):
 def make_preprocessing(
     *, orientation: str, crop: str, spacing: Sequence[float] | None, intensity: dict
 ) -> Preprocessing:
-    """The knobs of `config.data`, checked.
+    """What is done to a volume, checked.
 
     Raises:
-        UserError: names the knob, what it is, and what was expected.
+        ArgumentError: a value that can't be used.
     """
     if len(orientation) != 3 or any(
         len({*orientation} & {*pair}) != 1 for pair in ("LR", "PA", "IS")
     ):
-        raise UserError(
-            f"config.data.orientation is {orientation!r}: expected one letter of each pair LR, PA "
-            "and IS, as in 'RAS'"
+        raise ArgumentError(
+            "orientation",
+            f"is {orientation!r}: expected one letter of each pair LR, PA and IS, as in 'RAS'",
         )
     if crop not in ("none", "foreground"):
-        raise UserError(f"config.data.crop is {crop!r}: expected 'none' or 'foreground'")
+        raise ArgumentError("crop", f"is {crop!r}: expected 'none' or 'foreground'")
     if spacing is not None:
         spacing = tuple(float(edge) for edge in spacing)
         if len(spacing) != 3 or not all(_EDGES[0] <= edge <= _EDGES[1] for edge in spacing):
-            raise UserError(
-                f"config.data.resample.spacing is {spacing}: expected three voxel edges from "
-                f"{_EDGES[0]:g} to {_EDGES[1]:g} mm"
+            raise ArgumentError(
+                "spacing",
+                f"is {spacing}: expected three voxel edges from {_EDGES[0]:g} to {_EDGES[1]:g} mm",
             )
-    return Preprocessing(orientation, crop, spacing, _make_intensity(**intensity))
+    with members_of("intensity"):
+        return Preprocessing(orientation, crop, spacing, _make_intensity(**intensity))
 
 
 def to_json(how: Preprocessing) -> dict[str, Any]:
@@ -141,10 +142,11 @@ def prepare(
     for channel, scan in enumerate(scans):
         if scan is not None and _is_constant(array[..., channel]):
             one = len(volume.scans) == len(measured)
-            raise UserError(
-                f"nothing is left of {scan.path if one else f'channel {channel} of {scan.path}'} "
-                f"by config.data.intensity ({how.intensity}): it becomes "
-                f"{array[0, 0, 0, channel]:g} everywhere"
+            raise UserError.of(
+                "nothing is left of {} by {data.intensity} ({}): it becomes {:g} everywhere",
+                scan.path if one else f"channel {channel} of {scan.path}",
+                how.intensity,
+                array[0, 0, 0, channel],
             )
     prepared_labels = None
     if labels is not None:
@@ -182,20 +184,21 @@ def restore(
 
 def _make_intensity(kind: str, low: float, high: float, over: str) -> Intensity:
     if kind not in KINDS:
-        raise UserError(f"config.data.intensity.kind is {kind!r}: expected one of {KINDS}")
+        raise ArgumentError("kind", f"is {kind!r}: expected one of {KINDS}")
     if over not in ("foreground", "whole"):
-        raise UserError(f"config.data.intensity.over is {over!r}: expected 'foreground' or 'whole'")
+        raise ArgumentError("over", f"is {over!r}: expected 'foreground' or 'whole'")
     if not -1e30 < low < high < 1e30:  # neither NaN nor what float32 has no room for
-        raise UserError(f"config.data.intensity.low is {low}: expected less than high, {high}")
+        raise ArgumentError("low", f"is {low}: expected less than high, {high}")
     if kind != "percentile" and (low, high) == statistics.PERCENTILES:
         what = {"window": "values, such as -160 and 240 for CT", "zscore": "such as -3 and 3"}[kind]
-        raise UserError(
-            f"config.data.intensity.low and .high are {low:g} and {high:g}, the percentiles of the "
-            f"shipped config: expected them to be set for kind {kind!r}, {what}"
+        raise ArgumentError.of(
+            "{low} and {high} are {:g} and {:g}, the percentiles of the shipped config: expected "
+            "them to be set for kind {!r}, {}",
+            *(low, high, kind, what),
         )
     if kind == "percentile" and not 0 <= low < high <= 100:
-        raise UserError(
-            f"config.data.intensity asks for percentiles {low} to {high}: expected 0 to 100"
+        raise ArgumentError.of(
+            "{low} and {high} are the percentiles {} and {}: expected 0 to 100", low, high
         )
     return Intensity(kind, float(low), float(high), over)
 

@@ -30,9 +30,10 @@ def shape_at(
     new = tuple(max(1, round(float(length))) for length in lengths / spacing)
     if math.prod(new) > MOST_VOXELS:
         asked, found = ("x".join(f"{n:.10g}" for n in numbers) for numbers in (spacing, new))
-        raise UserError(
-            f"resampling to {asked} mm (config.data.resample.spacing) would give {found} voxels: "
-            f"expected {MOST_VOXELS} at most"
+        raise UserError.of(
+            "resampling to {} mm ({data.resample.spacing}) would give {} voxels: expected {} at "
+            "most",
+            *(asked, found, MOST_VOXELS),
         )
     return new
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float32
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 Size = tuple[int, int, int]
 
@@ -14,11 +14,11 @@ _FLOOR = 1e-3
 
 
 def check(overlap: float, mirror: tuple[int, ...] = ()) -> None:
-    """Raises UserError for an overlap or axes of mirroring that can't be."""
+    """Raises ArgumentError for an overlap or axes of mirroring that can't be."""
     if not 0 <= overlap < 1:
-        raise UserError(f"config.inference.overlap is {overlap}: expected 0 to less than 1")
+        raise ArgumentError("overlap", f"is {overlap}: expected 0 to less than 1")
     if len(set(mirror)) < len(mirror) or not set(mirror) <= {0, 1, 2}:
-        raise UserError(f"config.inference.mirror is {mirror}: expected axes out of 0, 1, 2")
+        raise ArgumentError("mirror", f"is {mirror}: expected axes out of 0, 1, 2")
 
 
 def starts(size: int, window: int, overlap: float) -> tuple[int, ...]:
@@ -33,7 +33,7 @@ def starts(size: int, window: int, overlap: float) -> tuple[int, ...]:
             1; where that is the whole window but for less than a voxel, a step is one voxel.
 
     Raises:
-        UserError: overlap out of its range.
+        ArgumentError: overlap out of its range.
     """
     check(overlap)
     free = max(0, size - window)

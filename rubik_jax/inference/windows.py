@@ -66,7 +66,7 @@ def sliding(
         weighted by `gaussian`; or the number of the largest, as uint8, or int16 where k is beyond.
 
     Raises:
-        UserError: overlap or mirror out of range.
+        ArgumentError: overlap or mirror out of range.
     """
     size = volume.shape[:3]
     full = tuple(map(max, window, size))
@@ -104,7 +104,7 @@ def classify(
         mirror: as in `sliding`.
 
     Raises:
-        UserError: overlap or mirror out of range.
+        ArgumentError: overlap or mirror out of range.
     """
     batches = _answers(forward, volume, window, overlap, batch_size, mirror)
     found = [rows(answers)[: len(places)] for places, answers in _one_behind(batches)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.models.classifier import Classifier
 from rubik_jax.models.layers import CUBES, DTYPES
 from rubik_jax.models.normalisation import NORMS
@@ -58,7 +58,7 @@ def make_encoder(
             gradient only under a vmap over cubes.
 
     Raises:
-        UserError: a name there isn't, or stages that don't agree in number.
+        ArgumentError: a name there isn't, or stages that don't agree in number.
     """
     choices = {
         "name": (name, ENCODERS),
@@ -66,25 +66,22 @@ def make_encoder(
         "dtype": (dtype, DTYPES),
         "remat": (remat, REMATS),
     }
-    for knob, (value, known) in choices.items():
+    for argument, (value, known) in choices.items():
         if value not in known:
-            raise UserError(
-                f"config.model.encoder.{knob} is {value!r}; expected one of {list(known)}"
-            )
+            raise ArgumentError(argument, f"is {value!r}; expected one of {list(known)}")
     if not 0 < len(widths) == len(convs) == len(strides):
-        raise UserError(
-            f"config.model.encoder has {len(widths)} widths, {len(convs)} convs and "
-            f"{len(strides)} strides; expected one of each per stage"
+        raise ArgumentError.of(
+            "{widths}, {convs} and {strides} are of {}, {} and {} stages; expected one of each per "
+            "stage",
+            *map(len, (widths, convs, strides)),
         )
-    if min(*widths, *convs) < 1:
-        raise UserError(
-            f"config.model.encoder has widths {tuple(widths)} and convs {tuple(convs)}; expected "
-            "each at least 1"
-        )
+    for argument, counts in (("widths", widths), ("convs", convs)):
+        if min(counts) < 1:
+            raise ArgumentError(argument, f"is {tuple(counts)}; expected each at least 1")
     if any(len(stride) != 3 or min(stride) < 1 for stride in strides):
-        raise UserError(
-            f"config.model.encoder.strides is {tuple(strides)}; expected (x, y, z) for each stage, "
-            "each at least 1"
+        raise ArgumentError(
+            "strides",
+            f"is {tuple(strides)}; expected (x, y, z) for each stage, each at least 1",
         )
     return ENCODERS[name](
         widths=tuple(widths),
@@ -123,15 +120,14 @@ def make_decoder(
         axes: mapped axes that share batch statistics.
 
     Raises:
-        UserError: a name there isn't, or numbers that can't be.
+        ArgumentError: a name there isn't, or numbers that can't be.
     """
     if name not in DECODERS:
-        raise UserError(f"config.model.head is {name!r}; expected one of {list(DECODERS)}")
-    if convs < (1 if name == "unet" else 0) or width < 0 or (name == "unet" and width):
-        raise UserError(
-            f"config.model.convs is {convs} and config.model.width is {width}; expected at least 1 "
-            "convolution and width 0 for a U-Net, 0 or more of each for DUC"
-        )
+        raise ArgumentError("name", f"is {name!r}; expected one of {list(DECODERS)}")
+    if convs < (1 if name == "unet" else 0):
+        raise ArgumentError("convs", f"is {convs}; expected at least 1 for a U-Net, 0 for DUC")
+    if width < 0 or (name == "unet" and width):
+        raise ArgumentError("width", f"is {width}; expected 0 for a U-Net, 0 or more for DUC")
     options = {"width": width} if name == "duc" else {}
     return DECODERS[name](
         classes=classes,

@@ -16,7 +16,7 @@ from rubik_jax.data.preprocess import Preprocessing, make_preprocessing
 from rubik_jax.data.sources import Listing, find_cases
 from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
-from rubik_jax.errors import UserError
+from rubik_jax.errors import UserError, knobs
 from rubik_jax.report import tables
 from rubik_jax.report.progress import say, track
 
@@ -62,15 +62,15 @@ def preprocessing(
         UserError: knobs that can't be used.
     """
     if about.get("preprocessing"):
-        return make_preprocessing(**about["preprocessing"])
+        return _preprocessing(**about["preprocessing"])
     options = config.data
     kind, wanted = options.resample.kind, tuple(options.resample.spacing)
     if kind not in ("none", "median", "value"):
-        raise UserError(
-            f"config.data.resample.kind is {kind!r}; expected 'none', 'median' or 'value'"
+        raise UserError.of(
+            "{data.resample.kind} is {!r}; expected 'none', 'median' or 'value'", kind
         )
     make = partial(
-        make_preprocessing,
+        _preprocessing,
         orientation=options.orientation,
         crop=options.crop,
         intensity=options.intensity.to_dict(),
@@ -81,6 +81,11 @@ def preprocessing(
         say(f"median spacing {' x '.join(f'{mm:g}' for mm in found)} mm, which all get")
         how = make(spacing=found)
     return how
+
+
+def _preprocessing(**options: Any) -> Preprocessing:
+    with knobs("data", spacing="data.resample.spacing"):
+        return make_preprocessing(**options)
 
 
 def prepare(cases: Sequence[Case], how: Preprocessing, config: ConfigDict) -> Built:
@@ -107,8 +112,10 @@ def fitting(
     """
     small = too_small(store.shapes, store.names, window, config)
     if small and (config.data.on_bad == "fail" or len(small) == len(store)):
-        raise UserError(f"{next(iter(small.values()))} ({len(small)} of {len(store)} cases are)")
-    return store.only([name for name in store.names if name not in small]), small
+        first = next(iter(small.values()))
+        raise UserError((*first.parts, f" ({len(small)} of {len(store)} cases are)"))
+    reasons = {name: str(error) for name, error in small.items()}
+    return store.only([name for name in store.names if name not in small]), reasons
 
 
 def too_small(
@@ -116,19 +123,26 @@ def too_small(
     names: Sequence[str],
     window: tuple[int, int, int],
     config: ConfigDict,
-) -> dict[str, str]:
+) -> dict[str, UserError]:
     """The cases that the window doesn't fit into, and why, unless the config has them padded."""
-    knob = "config.proxy.cube" if config.task == "pretrain" else "config.window"
-    return loader.too_small(shapes, names, window, pad=config.data.pad, knob=knob)
+    with knobs("data"):
+        small = loader.too_small(shapes, names, window, pad=config.data.pad)
+    knob = "{proxy.cube}" if config.task == "pretrain" else "{window}"
+    advice = f"make {knob} smaller, or set {{data.pad}}=edge, though of cubes padding gives away"
+    return {
+        name: UserError.of(f"case {{!r}} is {{}}: {advice} where they belong", name, sizes)
+        for name, sizes in small.items()
+    }
 
 
 def refuse_other_channels(store: Store, about: Mapping[str, Any], config: ConfigDict) -> None:
     """Raises UserError where the cases have another number of modalities than the run's had."""
     channels = store.shapes[0][-1]
     if about.get("channels", channels) != channels:
-        raise UserError(
-            f"the cases of {config.data.path} have {channels} modalities, those of the run "
-            f"{about['channels']}; expected as many, by config.data.modalities"
+        raise UserError.of(
+            "the cases of {} have {} modalities, those of the run {}; expected as many, by "
+            "{data.modalities}",
+            *(config.data.path, channels, about["channels"]),
         )
 
 

@@ -95,16 +95,18 @@ def probing(run: Run, config: ConfigDict) -> Callable[[PyTree], dict[str, float]
         for names in (run.split.train, run.split.validation)
     )
     classes = sorted({targets[name] for name in (*fitted, *judged)})
-    asked, known = f"config.every.probe is {config.every.probe}", {targets[n] for n in fitted}
+    known = {targets[name] for name in fitted}
     if len(known) < 2:
-        raise UserError(
-            f"{asked}, but the training cases have {len(known) or 'no'} class; expected two at "
-            "least, by config.data.labels (a CSV with columns case and class, or folders), or 0"
+        raise UserError.of(
+            "{every.probe} is {}, but the training cases have {} class; expected two at least, by "
+            "{data.labels} (a CSV with columns case and class, or folders), or 0",
+            *(config.every.probe, len(known) or "no"),
         )
     if not judged:
-        raise UserError(
-            f"{asked}, but no validation case has a class; expected some, by "
-            "config.data.split.validation, or 0"
+        raise UserError.of(
+            "{every.probe} is {}, but no validation case has a class; expected some, by "
+            "{data.split.validation}, or 0",
+            config.every.probe,
         )
     numbers = np.array([classes.index(targets[name]) for name in (*fitted, *judged)])
     respond = embed.make_response(config.model.to_dict())

@@ -14,7 +14,7 @@ from rubik_jax.data.examples import Examples
 from rubik_jax.data.preprocess import Preprocessing
 from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
-from rubik_jax.errors import UserError
+from rubik_jax.errors import UserError, knobs
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.posing import SUPERVISED, build_task, pose
@@ -124,28 +124,36 @@ def window_of(config: ConfigDict) -> tuple[int, int, int]:
     Raises:
         UserError: a puzzle, a window or a way of inference that can't be.
     """
-    parallel.per_device(config.batch_size, 1)
+    with knobs():
+        parallel.per_device(config.batch_size, 1)
     window = tuple(config.get("window", ()))
     if "window" in config and not (
         len(window) == 3 and all(isinstance(n, int) and n > 0 for n in window)
     ):
-        raise UserError(
-            f"config.window is {window}; expected three whole numbers (x, y, z), each at least 1"
+        raise UserError.of(
+            "{window} is {}; expected three whole numbers (x, y, z), each at least 1", window
         )
     if config.task == "contrast" and config.batch_size // config.accumulate < 2:
-        raise UserError(
-            f"config.batch_size is {config.batch_size} in config.accumulate={config.accumulate} "
-            "parts, which leaves a volume nothing to be told from; expected at least 2 in each"
+        raise UserError.of(
+            "{batch_size} is {} in {accumulate}={} parts, which leaves a volume nothing to be told "
+            "from; expected at least 2 in each",
+            *(config.batch_size, config.accumulate),
         )
     if config.task not in SUPERVISED:
         return build_task(config, channels=1).window
-    inference.check(config.inference.overlap, tuple(config.inference.mirror))
+    check_inference(config)
     if config.task == "segment" and config.evaluate.regions not in REGIONS:
-        raise UserError(
-            f"config.evaluate.regions is {config.evaluate.regions!r}; expected one of "
-            f"{list(REGIONS)}"
+        raise UserError.of(
+            "{evaluate.regions} is {!r}; expected one of {}",
+            *(config.evaluate.regions, list(REGIONS)),
         )
     return window
+
+
+def check_inference(config: ConfigDict) -> None:
+    """Raises UserError for a way of inference that can't be."""
+    with knobs("inference"):
+        inference.check(config.inference.overlap, tuple(config.inference.mirror))
 
 
 def answered_by(cases: Sequence[Case], task: str) -> list[Case]:
@@ -158,12 +166,12 @@ def _answered(cases: Sequence[Case], task: str) -> list[Case]:
     if task not in SUPERVISED:
         return cases
     answered = answered_by(cases, task)
-    noun, knob = {
-        "classify": ("class", "config.data.labels (a CSV with columns case and class, or folders)"),
-        "segment": ("mask", "config.data.masks (a glob), or a source that lists masks"),
+    noun, wanted = {
+        "classify": ("class", "{data.labels} (a CSV with columns case and class, or folders)"),
+        "segment": ("mask", "{data.masks} (a glob), or a source that lists masks"),
     }[task]
     if not answered:
-        raise UserError(f"none of the {len(cases)} cases has a {noun}; expected {knob}")
+        raise UserError.of("none of the {} cases has a {}; expected " + wanted, len(cases), noun)
     if len(answered) < len(cases):
         say(f"{len(cases) - len(answered)} of {len(cases)} cases have no {noun} and are left out")
     return answered

@@ -1,6 +1,5 @@
 """The plan of the paper's tables: every run that they are made of, each with its own config."""
 
-import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -138,28 +137,30 @@ def make_plan(folder: Path, config: ConfigDict, shipped: Shipped) -> list[Cell]:
         try:
             knobs.check(cell.config.to_dict(), shipped(task, "").to_dict(), task)
         except UserError as error:
-            raise UserError(in_plan(str(error), cell.run, config)) from error
+            raise in_plan(error, cell.run, config) from error
     return cells
 
 
-def in_plan(sentence: str, run: str, config: ConfigDict) -> str:
-    """What is said of a run, with the plan's knobs in the place of the run's own.
+def in_plan(error: UserError, run: str, config: ConfigDict) -> UserError:
+    """The mistake in a run, with the plan's knobs in the place of the run's own.
+
+    A sentence that keeps no knob apart is left as it is, and the kind of run is named before it.
 
     Args:
-        sentence: names knobs as config.proxy.cube.
+        error: what the run was refused with.
         run: the kind of run.
         config: as configs/tables.py gives it.
     """
     shared = {} if run == "action" else {f"data.{knob}" for knob in config.data}
 
-    def knob(found: re.Match) -> str:
-        name = found[1]
-        if name in OF_PLAN:
-            return f"config.{OF_PLAN[name]}"
-        is_shared = ".".join(name.split(".")[:2]) in shared
-        return f"config.{name}" if is_shared else f"config.{run}.{name}"
+    def of_plan(knob: str) -> str:
+        if knob in OF_PLAN:
+            return OF_PLAN[knob]
+        return knob if ".".join(knob.split(".")[:2]) in shared else f"{run}.{knob}"
 
-    return re.sub(r"\bconfig\.(\w+(?:\.\w+)*)", knob, sentence)
+    if error.knob in error.parts:
+        return error.renamed(of_plan)
+    return UserError(f"in the runs of config.{run}: {error}")
 
 
 def _pretraining(folder: Path, config: ConfigDict, shipped: Shipped, key: str, seed: int) -> Cell:

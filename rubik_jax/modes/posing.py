@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from rubik_jax.data.cases import Case
 from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
-from rubik_jax.errors import UserError
+from rubik_jax.errors import UserError, knobs
 from rubik_jax.report.progress import say
 from rubik_jax.tasks.classify import classify
 from rubik_jax.tasks.contrast import contrast
@@ -85,19 +85,20 @@ def build_task(
         "model": config.model.to_dict(),
         "augmentation": config.augment.to_dict(),
     }
-    if config.task not in SUPERVISED:
-        options |= {"proxy_options": config.proxy.to_dict()}
-        if config.task == "pretrain":
-            return pretrain(loss=config.loss.to_dict(), seed=config.seed, **options)
-        return WINDOWED[config.task](window=tuple(config.window), **options)
-    options |= {
-        "frequencies": tuple(shares or [1 / len(answers)] * len(answers)),
-        "window": tuple(config.window),
-        "loss": config.loss.to_dict(),
-    }
-    if config.task == "classify":
-        return classify(classes=tuple(answers), **options)
-    return segment(values=tuple(answers), **options)
+    with knobs(proxy_options="proxy", augmentation="augment"):
+        if config.task not in SUPERVISED:
+            options |= {"proxy_options": config.proxy.to_dict()}
+            if config.task == "pretrain":
+                return pretrain(loss=config.loss.to_dict(), seed=config.seed, **options)
+            return WINDOWED[config.task](window=tuple(config.window), **options)
+        options |= {
+            "frequencies": tuple(shares or [1 / len(answers)] * len(answers)),
+            "window": tuple(config.window),
+            "loss": config.loss.to_dict(),
+        }
+        if config.task == "classify":
+            return classify(classes=tuple(answers), **options)
+        return segment(values=tuple(answers), **options)
 
 
 def _classes(

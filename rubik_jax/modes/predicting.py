@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from rubik_jax import export, inference, parallel
+from rubik_jax import export, parallel
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.preprocess import make_preprocessing
 from rubik_jax.data.sources import Listing, find_cases, msd
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
 from rubik_jax.modes.evaluating import sliding
+from rubik_jax.modes.opening import check_inference
 from rubik_jax.modes.posing import SUPERVISED, build_task
 from rubik_jax.predict import PREDICTIONS, predict_classes, predict_masks
 from rubik_jax.report.progress import say, track
@@ -40,7 +41,7 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
             f"{folder} is a pre-training, which predicts nothing; expected a run that classifies "
             "or segments"
         )
-    inference.check(config.inference.overlap, tuple(config.inference.mirror))
+    check_inference(config)
     channels = source.description["channels"]
     answers = source.description["classes" if config.task == "classify" else "values"]
     task = build_task(config, channels, answers)

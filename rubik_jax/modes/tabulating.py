@@ -102,7 +102,8 @@ def _divide(plan: Plan, config: ConfigDict, listing: Listing) -> None:
             try:
                 limit(labelled, amount, config.data.split.seed)
             except UserError as error:
-                raise UserError(in_plan(str(error), task, config)) from error
+                known = UserError(str(error), knob="data.labelled")
+                raise in_plan(known, task, config) from error
 
 
 def _write(plan: Plan, config: ConfigDict, command: str) -> None:
@@ -117,7 +118,7 @@ def find_missing(config: ConfigDict, cases: Sequence[Case]) -> dict[str, str]:
             try:
                 cohort.list_cases(config.action)
             except UserError as error:
-                missing[key] = in_plan(str(error), "action", config)
+                missing[key] = str(in_plan(error, "action", config))
     for key in config.targets:
         task = TARGETS[key].run
         if not answered_by(cases, task):

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from rubik_jax import __version__, checkpoints, export, parallel, workdir
 from rubik_jax.data import loader
 from rubik_jax.data.preprocess import to_json
-from rubik_jax.errors import UserError
+from rubik_jax.errors import UserError, knobs
 from rubik_jax.modes import cohort
 from rubik_jax.modes.embedding import probing
 from rubik_jax.modes.evaluating import report
@@ -117,8 +117,10 @@ def _optimiser_and_pace(config: ConfigDict) -> tuple[optax.GradientTransformatio
         steps_per_call=config.steps_per_call,
         **config.every,
     )
-    pace.check()
-    return make_optimiser(**config.optim.to_dict(), steps=config.steps), pace
+    with knobs(**{name: f"every.{name}" for name in config.every}):
+        pace.check()
+    with knobs("optim", steps="steps"):
+        return make_optimiser(**config.optim.to_dict(), steps=config.steps), pace
 
 
 def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, dict[str, Any]]:
@@ -133,19 +135,20 @@ def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, dict[str, Any]]
     options = config.transfer.to_dict()
     kind = options.pop("checkpoint")
     if kind not in ("best", "latest"):
-        raise UserError(f"config.transfer.checkpoint is {kind!r}; expected best or latest")
+        raise UserError.of("{transfer.checkpoint} is {!r}; expected best or latest", kind)
     for knob in ("partial", "unused"):
         if not all(isinstance(name, str) for name in options[knob]):
             raise UserError(
-                f"config.transfer.{knob} is {options[knob]}; expected names, such as ('stage2',)"
+                f"config.transfer.{knob} is {options[knob]}; expected names, such as ('stage2',)",
+                knob=f"transfer.{knob}",
             )
     source = export.load_source(
         Path(config.init_from).expanduser(), kind="latest" if kind == "latest" else None
     )
     _note_differences(config, run, source.description)
-    loaded, rows = transfer(
-        initialise(run.task, config.seed), source.variables, parts=("encoder",), **options
-    )
+    mine = initialise(run.task, config.seed)
+    with knobs("transfer", source="init_from", target="model", encoder="model.encoder"):
+        loaded, rows = transfer(mine, source.variables, parts=("encoder",), **options)
     origin = f"weights of {source.checkpoint}:\n{table(rows)}"
     say(origin)
     return loaded, {"transfer": origin, "transfer_rows": [row._asdict() for row in rows]}
@@ -172,7 +175,10 @@ def _note_differences(config: ConfigDict, run: Run, before: dict[str, Any]) -> N
 
 
 def _data(run: Run, config: ConfigDict) -> Data:
-    examples = run.examples(run.split.train)
+    examples, resident = run.examples(run.split.train), None
+    if config.data.resident:
+        with knobs(shards="data.resident"):
+            resident = loader.resident(examples, window=run.task.window, shards=parallel.count())
     return Data(
         training=lambda step, together: loader.training_batches(
             examples,
@@ -184,9 +190,7 @@ def _data(run: Run, config: ConfigDict) -> Data:
             foreground=run.foreground,
             together=together,
         ),
-        resident=loader.resident(examples, window=run.task.window, shards=parallel.count())
-        if config.data.resident
-        else None,
+        resident=resident,
         validation=partial(run.windows, "validation", config) if run.split.validation else None,
         foreground=run.foreground,
         probe=probing(run, config),

@@ -108,7 +108,7 @@ def estimate(plan: Plan, config: ConfigDict) -> dict[str, float]:
             with silent():
                 seconds = rehearsal(cell.config)
         except UserError as error:
-            raise UserError(in_plan(str(error), cell.run, config)) from error
+            raise in_plan(error, cell.run, config) from error
         known[_told_apart(cell)] = time.monotonic() - begun + seconds * cell.config.steps
         workdir.write(file, known)
     rehearsed = {kind: known[_told_apart(cell)] for kind, cell in firsts.items()}

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 Triple = tuple[int, int, int]
 Window = Float[Array, "x y z c"]
@@ -42,17 +42,18 @@ class Distortion(NamedTuple):
     inpaint: float
 
 
-def check_sides(knob: str, sides: Sequence[int], window: Triple) -> Triple:
-    """Three sides in voxels that fit into a window.
+def check_sides(name: str, sides: Sequence[int], window: Triple) -> Triple:
+    """Three sides in voxels, the argument of that name, that fit into a window.
 
     Raises:
-        UserError: others.
+        ArgumentError: others.
     """
     fit = len(sides) == 3 and all(1 <= n <= w for n, w in zip(sides, window, strict=True))
     if not fit:
-        raise UserError(
-            f"config.proxy.{knob} is {tuple(sides)}; expected three whole numbers (x, y, z), from "
-            f"1 to the window's {window}"
+        raise ArgumentError(
+            name,
+            f"is {tuple(sides)}; expected three whole numbers (x, y, z), from 1 to the window's "
+            f"{window}",
         )
     return tuple(sides)
 
@@ -61,14 +62,15 @@ def count_blocks(window: Triple, block: Triple, ratio: float) -> tuple[int, int]
     """How many blocks of that size, cut off at the far sides, a window has; how many are blanked.
 
     Raises:
-        UserError: a ratio that leaves nothing, or everything.
+        ArgumentError: a ratio that leaves nothing, or everything.
     """
     total = math.prod(-(-w // b) for w, b in zip(window, block, strict=True))
     blanked = round(ratio * total)
     if not 0 < blanked < total:
-        raise UserError(
-            f"config.proxy.ratio is {ratio}, which blanks {blanked} of {total} blocks of "
-            f"{block} voxels; expected some and not all, by it or by config.proxy.block"
+        raise ArgumentError.of(
+            "{ratio} is {}, which blanks {} of {} blocks of {} voxels; expected some and not all, "
+            "by it or by {block}",
+            *(ratio, blanked, total, block),
         )
     return total, blanked
 

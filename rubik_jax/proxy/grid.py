@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 
 class Grid(NamedTuple):
@@ -57,22 +57,23 @@ def make_grid(
     """Checks the numbers of a grid.
 
     Raises:
-        UserError: a member isn't a triple, a count or side is below 1, fewer than two cubes, or a
-            jitter beyond the gap, with which neighbours could overlap.
+        ArgumentError: a member isn't a triple, a count or side is below 1, fewer than two cubes,
+            or a jitter beyond the gap, with which neighbours could overlap.
     """
     grid = Grid(tuple(counts), tuple(cube), tuple(gap), tuple(jitter))
     for name, triple, least in zip(Grid._fields, grid, (1, 1, 0, 0), strict=True):
         if len(triple) != 3 or any(value < least for value in triple):
-            raise UserError(
-                f"config.proxy.{name} is {triple}; expected three whole numbers (x, y, z), "
-                f"each at least {least}"
+            raise ArgumentError(
+                name,
+                f"is {triple}; expected three whole numbers (x, y, z), each at least {least}",
             )
     if grid.cells < 2:
-        raise UserError(f"config.proxy.counts {grid.counts} makes one cube; expected at least two")
+        raise ArgumentError("counts", f"{grid.counts} makes one cube; expected at least two")
     if any(j > g for j, g in zip(grid.jitter, grid.gap, strict=True)):
-        raise UserError(
-            f"config.proxy.jitter {grid.jitter} is larger than config.proxy.gap {grid.gap}, so "
-            "cubes could overlap; expected at most the gap on each axis"
+        raise ArgumentError.of(
+            "{jitter} {} is larger than {gap} {}, so cubes could overlap; expected at most the gap "
+            "on each axis",
+            *(grid.jitter, grid.gap),
         )
     return grid
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, Int8
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 Orders = Int[np.ndarray, "k m"]
 
@@ -23,27 +23,35 @@ class Distances(NamedTuple):
     mean: float
 
 
-def make_orders(kind: str, count: int, cells: int, seed: int) -> Orders:
-    """Returns `count` distinct orders of `cells` cubes; row k says which cube stands in each place.
+def make_orders(orders: str, num_orders: int, cells: int, seed: int) -> Orders:
+    """Returns that many distinct orders; row k says which cube stands in each place.
 
     Args:
-        kind: "greedy" or "group".
-        count: K in the paper.
+        orders: how they are chosen, "greedy" or "group".
+        num_orders: K in the paper.
         cells: M in the paper.
         seed: the same seed gives the same set.
 
     Raises:
-        UserError: more orders asked for than there are, or an unknown kind.
+        ArgumentError: more orders than there are, or an unknown way to choose them.
     """
     makers = {"greedy": greedy_orders, "group": group_orders}
-    if kind not in makers:
-        raise UserError(f"config.proxy.orders is {kind!r}; expected one of {sorted(makers)}")
-    if not 1 <= count <= math.factorial(cells):
-        raise UserError(
-            f"config.proxy.num_orders is {count}, but {cells} cubes have "
-            f"{math.factorial(cells)} orders; expected a number from 1 to that"
+    if orders not in makers:
+        raise ArgumentError("orders", f"is {orders!r}; expected one of {sorted(makers)}")
+    most = math.factorial(cells)
+    if not 1 <= num_orders <= most:
+        raise ArgumentError(
+            "num_orders",
+            f"is {num_orders}, but {cells} cubes have {most} orders; expected a number from 1 to "
+            "that",
         )
-    return makers[kind](count, cells, seed)
+    if orders == "group" and (cells != 8 or num_orders > 336):
+        raise ArgumentError.of(
+            "{orders}=group was asked for {} orders of {} cubes; expected at most 336 orders of 8 "
+            "cubes (use {orders}=greedy)",
+            *(num_orders, cells),
+        )
+    return makers[orders](num_orders, cells, seed)
 
 
 def greedy_orders(count: int, cells: int, seed: int) -> Orders:
@@ -71,11 +79,6 @@ def group_orders(count: int, cells: int, seed: int) -> Orders:
     over GF(7), is sharply 3-transitive: two of its 336 agree in two places at most, distance 6.
     Both are as many orders as those distances allow: 8*7 and 8*7*6.
     """
-    if cells != 8 or count > 336:
-        raise UserError(
-            f"config.proxy.orders=group was asked for {count} orders of {cells} cubes; expected "
-            "at most 336 orders of 8 cubes (use config.proxy.orders=greedy)"
-        )
     group = _affine_over_8() if count <= 56 else _fractional_over_7()
     return np.random.default_rng(seed).permutation(group)[:count].astype(np.int32)
 

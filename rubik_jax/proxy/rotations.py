@@ -6,20 +6,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Shaped
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 TURNS = {"none": 1, "half": 4, "all": 24}
 """How many turns each kind knows, the turn that does nothing (number 0) included."""
 
 
-def check_turns(kind: str, cube: tuple[int, int, int]) -> None:
-    """Raises UserError for an unknown kind, or for quarter turns of a cube with unequal sides."""
-    if kind not in TURNS:
-        raise UserError(f"config.proxy.turns is {kind!r}; expected one of {sorted(TURNS)}")
-    if kind == "all" and len(set(cube)) > 1:
-        raise UserError(
-            f"config.proxy.turns=all turns a cube by 90 degrees, but config.proxy.cube is {cube}; "
-            "expected three equal sides (or config.proxy.turns=half)"
+def check_turns(turns: str, cube: tuple[int, int, int]) -> None:
+    """Raises ArgumentError for an unknown kind, or for quarter turns of unequal sides."""
+    if turns not in TURNS:
+        raise ArgumentError("turns", f"is {turns!r}; expected one of {sorted(TURNS)}")
+    if turns == "all" and len(set(cube)) > 1:
+        raise ArgumentError.of(
+            "{turns}=all turns a cube by 90 degrees, but {cube} is {}; expected three equal sides "
+            "(or {turns}=half)",
+            cube,
         )
 
 

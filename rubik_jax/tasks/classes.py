@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 
 def class_weights(
@@ -20,18 +20,17 @@ def class_weights(
         frequencies: the share of the training examples (or voxels) that each class has.
 
     Raises:
-        UserError: another number of weights than of classes, a negative one, or both kinds.
+        ArgumentError: another number of weights than of classes, a negative one, or both kinds.
     """
     count = len(frequencies)
     if len(given) not in (0, count) or min(given, default=0) < 0 or (given and not any(given)):
-        raise UserError(
-            f"config.loss.class_weights is {tuple(given)}; expected none or {count}, one for each "
-            "class, none negative and not all 0"
+        raise ArgumentError(
+            "given",
+            f"is {tuple(given)}; expected none or {count}, one for each class, none negative and "
+            "not all 0",
         )
     if given and balanced:
-        raise UserError(
-            "config.loss.class_weights and config.loss.balanced are both set; expected one of them"
-        )
+        raise ArgumentError.of("{given} and {balanced} are both set; expected one of them")
     shares = np.asarray(frequencies, np.float64)
     weights = np.asarray(given or np.ones(count), np.float64)
     if balanced:  # a class that no training case has weighs nothing

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from rubik_jax import losses, metrics
 from rubik_jax.augment import make_augmentation
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, members_of
 from rubik_jax.models import Classifier, make_encoder
 from rubik_jax.tasks import network
 from rubik_jax.tasks.classes import class_weights
@@ -38,17 +38,22 @@ def classify(
         augmentation: as `config.augment`.
 
     Raises:
-        UserError: a value that can't be used; the sentence names the knob.
+        ArgumentError: a value that can't be used.
     """
-    options = make_augmentation(**augmentation)
+    with members_of("augmentation"):
+        options = make_augmentation(**augmentation)
     scaling = model["scaling"]
-    network.check_scaling(scaling)
-    weights = class_weights(loss["class_weights"], loss["balanced"], frequencies)
+    with members_of("model"):
+        network.check_scaling(scaling)
+    with members_of("loss", given="loss.class_weights"):
+        weights = class_weights(loss["class_weights"], loss["balanced"], frequencies)
     smoothing, dropout = loss["smoothing"], model["dropout"]
-    for knob, share in {"loss.smoothing": smoothing, "model.dropout": dropout}.items():
+    for argument, share in {"loss.smoothing": smoothing, "model.dropout": dropout}.items():
         if not 0 <= share < 1:
-            raise UserError(f"config.{knob} is {share}; expected a share in [0, 1)")
-    net = Classifier(make_encoder(**model["encoder"], axes=(DEVICES,)), len(classes))
+            raise ArgumentError(argument, f"is {share}; expected a share in [0, 1)")
+    with members_of("model.encoder"):
+        encoder = make_encoder(**model["encoder"], axes=(DEVICES,))
+    net = Classifier(encoder, len(classes))
     width = model["encoder"]["widths"][-1]
 
     def measure(logits, batch: Batch, weight) -> tuple[Float[Array, "b"], Metrics]:

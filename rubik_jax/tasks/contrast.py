@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from rubik_jax import losses, metrics, proxy
 from rubik_jax.augment import augment, make_augmentation
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, members_of
 from rubik_jax.models import Projector, make_encoder
 from rubik_jax.tasks import network
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
@@ -46,14 +46,17 @@ def contrast(
         augmentation: as `config.augment`; of both views.
 
     Raises:
-        UserError: a value that can't be used; the sentence names the knob.
+        ArgumentError: a value that can't be used.
     """
-    options = make_augmentation(**augmentation)
-    size = proxy.check_sides("view", proxy_options["view"], window)
+    with members_of("augmentation"):
+        options = make_augmentation(**augmentation)
     temperature = proxy_options["temperature"]
-    if temperature <= 0:
-        raise UserError(f"config.proxy.temperature is {temperature}; expected more than 0")
-    net = make_network(**model)
+    with members_of("proxy_options"):
+        size = proxy.check_sides("view", proxy_options["view"], window)
+        if temperature <= 0:
+            raise ArgumentError("temperature", f"is {temperature}; expected more than 0")
+    with members_of("model"):
+        net = make_network(**model)
 
     def views(keys, windows) -> Float[Array, "v x y z c"]:
         """The first views of all windows, then the second ones, scaled."""
@@ -130,14 +133,14 @@ def make_network(*, encoder: dict[str, Any], hidden: int, projection: int) -> Pr
     """Builds the encoder and its projection.
 
     Raises:
-        UserError: a value that can't be used.
+        ArgumentError: a value that can't be used.
     """
-    if min(hidden, projection) < 1:
-        raise UserError(
-            f"config.model.hidden is {hidden} and config.model.projection is {projection}; "
-            "expected each at least 1"
-        )
-    return Projector(make_encoder(**encoder, axes=(DEVICES,)), hidden, projection)
+    for argument, width in (("hidden", hidden), ("projection", projection)):
+        if width < 1:
+            raise ArgumentError(argument, f"is {width}; expected at least 1")
+    with members_of("encoder"):
+        shared = make_encoder(**encoder, axes=(DEVICES,))
+    return Projector(shared, hidden, projection)
 
 
 def _view(

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from rubik_jax import proxy
 from rubik_jax.augment import Augmentation, augment
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 
 
 def _zscore(x: Float[Array, "b x y z c"]) -> Float[Array, "b x y z c"]:
@@ -25,10 +25,10 @@ SCALINGS = {
 """How each window and channel is scaled, of intensities in [0, 1]."""
 
 
-def check_scaling(name: str) -> None:
-    """Raises UserError for a scaling there isn't."""
-    if name not in SCALINGS:
-        raise UserError(f"config.model.scaling is {name!r}; expected one of {list(SCALINGS)}")
+def check_scaling(scaling: str) -> None:
+    """Raises ArgumentError for a scaling there isn't."""
+    if scaling not in SCALINGS:
+        raise ArgumentError("scaling", f"is {scaling!r}; expected one of {list(SCALINGS)}")
 
 
 def apply(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from rubik_jax import losses, metrics, proxy
 from rubik_jax.augment import make_augmentation
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, members_of
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
 from rubik_jax.models.siamese import HEADS
 from rubik_jax.tasks import scoring
@@ -41,13 +41,17 @@ def pretrain(
         seed: of the set of orders.
 
     Raises:
-        UserError: a value that can't be used; the sentence names the knob.
+        ArgumentError: a value that can't be used.
     """
-    puzzle, curriculum = make_puzzle(**proxy_options, seed=seed)
+    with members_of("proxy_options", seed="seed"):
+        puzzle, curriculum = make_puzzle(**proxy_options, seed=seed)
     weights = Weights(**loss)
-    losses.check_reduction(weights.reduction)
-    options = make_augmentation(**augmentation)
-    network = make_network(puzzle, **model)
+    with members_of("loss"):
+        losses.check_reduction(weights.reduction)
+    with members_of("augmentation"):
+        options = make_augmentation(**augmentation)
+    with members_of("model"):
+        network = make_network(puzzle, **model)
 
     def answer(variables, batch: Batch, keys, puzzle: proxy.Puzzle, freedom, train: bool):
         """Plays one game per example and lets the network answer."""
@@ -137,18 +141,22 @@ def make_puzzle(
     """Builds the puzzle and the curriculum, the share of cubes free to turn at a step.
 
     Raises:
-        UserError: a value that can't be used, or nothing left to ask.
+        ArgumentError: a value that can't be used, or nothing left to ask.
     """
     grid = proxy.make_grid(counts, cube, gap, jitter)
     proxy.check_turns(turns, grid.cube)
     if not 0 <= masking < 1:
-        raise UserError(f"config.proxy.masking is {masking}; expected a probability below 1")
+        raise ArgumentError("masking", f"is {masking}; expected a probability below 1")
     if orders == "none" and turns == "none" and not masking:
-        raise UserError("config.proxy asks for no order, no turns and no masking; expected one")
+        raise ArgumentError.of(
+            "{orders}, {turns} and {masking} ask for no order, no turns and no masking; expected "
+            "one"
+        )
     if orders != "none" and num_orders < 2:
-        raise UserError(
-            f"config.proxy.num_orders is {num_orders}, which leaves nothing to tell apart; "
-            "expected at least 2 (or config.proxy.orders=none)"
+        raise ArgumentError.of(
+            "{num_orders} is {}, which leaves nothing to tell apart; expected at least 2 (or "
+            "{orders}=none)",
+            num_orders,
         )
     table = (
         jnp.arange(grid.cells)[None]
@@ -157,7 +165,7 @@ def make_puzzle(
     )
     hold, ramp = curriculum["hold"], curriculum["ramp"]
     if hold < 0 or ramp < 0:
-        raise UserError(f"config.proxy.curriculum is {curriculum}; expected numbers of steps >= 0")
+        raise ArgumentError("curriculum", f"is {curriculum}; expected numbers of steps >= 0")
 
     def freedom(step: Int[Array, ""]) -> Float[Array, ""]:
         """0 for `hold` steps, then up to 1 over `ramp` steps."""
@@ -172,20 +180,22 @@ def make_network(
     """Builds the Siamese-Octad with the heads that the puzzle needs.
 
     Raises:
-        UserError: a value that can't be used.
+        ArgumentError: a value that can't be used.
     """
     if heads not in HEADS:
-        raise UserError(f"config.model.heads is {heads!r}; expected one of {list(HEADS)}")
+        raise ArgumentError("heads", f"is {heads!r}; expected one of {list(HEADS)}")
     if heads == "tied" and hidden:
-        raise UserError(
-            f"config.model.hidden is {hidden}, but tied heads have no hidden layer; expected 0, or "
-            "config.model.heads=joint"
+        raise ArgumentError.of(
+            "{hidden} is {}, but tied heads have no hidden layer; expected 0, or {heads}=joint",
+            hidden,
         )
     asked = {"turns": {"none": 0, "half": 2, "all": 24}[puzzle.turns]}
     asked["masked"] = 1 if puzzle.masking else 0
     several = len(puzzle.orders) > 1
+    with members_of("encoder"):
+        shared = make_encoder(**encoder, axes=(CUBES, DEVICES))
     return SiameseOctad(
-        encoder=make_encoder(**encoder, axes=(CUBES, DEVICES)),
+        encoder=shared,
         projection=projection,
         heads=heads,
         hidden=hidden,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rubik_jax import proxy
+from rubik_jax.errors import members_of
 from rubik_jax.tasks import network
 from rubik_jax.tasks.restoring import Change, restoring
 from rubik_jax.types import Task
@@ -33,11 +34,12 @@ def reconstruct(
         augmentation: as `config.augment`; of the windows that are trained on.
 
     Raises:
-        UserError: a value that can't be used; the sentence names the knob.
+        ArgumentError: a value that can't be used.
     """
     block, ratio = proxy_options["block"], proxy_options["ratio"]
-    block = proxy.check_sides("block", block, window)
-    proxy.count_blocks(window, block, ratio)
+    with members_of("proxy_options"):
+        block = proxy.check_sides("block", block, window)
+        proxy.count_blocks(window, block, ratio)
 
     def change(key: PRNGKeyArray, volume: Float[Array, "x y z c"]) -> Change:
         wanted = network.scaled(volume[None], "cube")[0]

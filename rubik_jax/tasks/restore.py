@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rubik_jax import proxy
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, members_of
 from rubik_jax.tasks import network
 from rubik_jax.tasks.restoring import Change, restoring
 from rubik_jax.types import Task
@@ -35,15 +35,16 @@ def restore(
         augmentation: as `config.augment`; of the windows that are trained on.
 
     Raises:
-        UserError: a value that can't be used; the sentence names the knob.
+        ArgumentError: a value that can't be used.
     """
-    box = proxy.check_sides("box", proxy_options["box"], window)
-    options = proxy.Distortion(**proxy_options | {"box": box})
-    if not (options.nonlinear or options.shuffle or options.paint):
-        raise UserError(
-            "config.proxy.nonlinear, .shuffle and .paint are all 0, which leaves nothing to "
-            "restore; expected one above 0"
-        )
+    with members_of("proxy_options"):
+        box = proxy.check_sides("box", proxy_options["box"], window)
+        options = proxy.Distortion(**proxy_options | {"box": box})
+        if not (options.nonlinear or options.shuffle or options.paint):
+            raise ArgumentError.of(
+                "{nonlinear}, {shuffle} and {paint} are all 0, which leaves nothing to restore; "
+                "expected one above 0"
+            )
 
     def change(key: PRNGKeyArray, volume: Float[Array, "x y z c"]) -> Change:
         distorted = proxy.distort(key, volume, options)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rubik_jax import losses, metrics
 from rubik_jax.augment import make_augmentation
+from rubik_jax.errors import members_of
 from rubik_jax.tasks import network
 from rubik_jax.tasks.segment import make_network
 from rubik_jax.types import Batch, Metrics, Task
@@ -53,10 +54,12 @@ def restoring(
         augmentation: as `config.augment`; of the windows that are trained on, before the change.
 
     Raises:
-        UserError: a value that can't be used; the sentence names the knob.
+        ArgumentError: a value that can't be used.
     """
-    options = make_augmentation(**augmentation)
-    net = make_network(channels, head="unet", width=0, **model)
+    with members_of("augmentation"):
+        options = make_augmentation(**augmentation)
+    with members_of("model"):
+        net = make_network(channels, head="unet", width=0, **model)
 
     def answer(variables, windows, keys, train: bool):
         changed = jax.vmap(change)(keys, windows)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from rubik_jax import losses, metrics
 from rubik_jax.augment import augment, make_augmentation
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, members_of
 from rubik_jax.models import DECODERS, Segmenter, make_decoder, make_encoder
 from rubik_jax.tasks import network
 from rubik_jax.tasks.classes import class_weights
@@ -38,18 +38,21 @@ def segment(
         augmentation: as `config.augment`.
 
     Raises:
-        UserError: a value that can't be used; the sentence names the knob.
+        ArgumentError: a value that can't be used.
     """
-    options = make_augmentation(**augmentation)
-    net = make_network(len(values), **{k: v for k, v in model.items() if k != "scaling"})
-    if not loss["cross_entropy"] and not loss["dice"]:
-        raise UserError(
-            "config.loss.cross_entropy and config.loss.dice are both 0, which leaves nothing to "
-            "learn; expected one above 0"
-        )
+    with members_of("augmentation"):
+        options = make_augmentation(**augmentation)
     scaling = model["scaling"]
-    network.check_scaling(scaling)
-    weights = class_weights(loss["class_weights"], loss["balanced"], frequencies)
+    with members_of("model"):
+        net = make_network(len(values), **{k: v for k, v in model.items() if k != "scaling"})
+        network.check_scaling(scaling)
+    with members_of("loss", given="loss.class_weights"):
+        if not loss["cross_entropy"] and not loss["dice"]:
+            raise ArgumentError.of(
+                "{cross_entropy} and {dice} are both 0, which leaves nothing to learn; expected "
+                "one above 0"
+            )
+        weights = class_weights(loss["class_weights"], loss["balanced"], frequencies)
 
     def terms(logits, truth) -> dict[str, Float[Array, "b"]]:
         cross_entropy = losses.voxel_cross_entropy(logits, truth, weights)
@@ -133,11 +136,12 @@ def make_network(classes: int, *, encoder: dict[str, Any], head: str, **decoder:
     """Builds the encoder and the decoder of that name for so many classes.
 
     Raises:
-        UserError: a value that can't be used.
+        ArgumentError: a value that can't be used.
     """
-    return Segmenter(
-        make_encoder(**encoder, axes=(DEVICES,)),
-        make_decoder(
+    with members_of("encoder"):
+        below = make_encoder(**encoder, axes=(DEVICES,))
+    with members_of(name="head"):
+        above = make_decoder(
             head,
             classes=classes,
             strides=encoder["strides"],
@@ -146,8 +150,8 @@ def make_network(classes: int, *, encoder: dict[str, Any], head: str, **decoder:
             remat=encoder["remat"],
             axes=(DEVICES,),
             **decoder,
-        ),
-    )
+        )
+    return Segmenter(below, above)
 
 
 def decoder_sizes(classes: int, channels: int, model: dict[str, Any]) -> dict[str, int]:

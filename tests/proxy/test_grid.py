@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.proxy import cut, make_grid, normalise, place
 
 KEY = jax.random.key(0)
@@ -97,5 +97,5 @@ def test_a_constant_cube_becomes_zeros(value):
     ],
 )
 def test_a_grid_that_cannot_be_is_refused(counts, cube, gap, jitter, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         make_grid(counts, cube, gap, jitter)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.proxy import distances, make_orders
 
 
@@ -85,5 +85,5 @@ def test_distances_are_those_of_all_pairs():
     ],
 )
 def test_a_set_that_cannot_be_is_refused(kind, count, cells, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         make_orders(kind, count, cells, seed=0)

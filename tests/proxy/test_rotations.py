@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.proxy import TURNS, check_turns, half_turn_labels
 from rubik_jax.proxy.rotations import inverse, turn
 
@@ -83,7 +83,7 @@ def test_every_turn_is_undone_by_its_inverse(kind, shape):
 def test_quarter_turns_of_a_cuboid_and_unknown_turns_are_refused():
     check_turns("all", (5, 5, 5))
     check_turns("half", (64, 64, 12))
-    with pytest.raises(UserError, match=r"turns=all.*\(64, 64, 12\).*equal sides"):
+    with pytest.raises(ArgumentError, match=r"turns=all.*\(64, 64, 12\).*equal sides"):
         check_turns("all", (64, 64, 12))
-    with pytest.raises(UserError, match=r"turns is 'some'.*half"):
+    with pytest.raises(ArgumentError, match=r"turns is 'some'.*half"):
         check_turns("some", (5, 5, 5))

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from rubik_jax import losses
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.tasks.contrast import contrast
 from rubik_jax.types import DEVICES
 from tests.tasks.supervised import ENCODER, STILL, keys, variables
@@ -172,11 +172,11 @@ def test_equal_vectors_have_no_spread_and_opposite_ones_all():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"view": (7, 8, 5)}, "config.proxy.view is"),
-        ({"temperature": 0.0}, "config.proxy.temperature is 0.0"),
-        ({"model": {"hidden": 0}}, "config.model.hidden is 0"),
+        ({"view": (7, 8, 5)}, "^proxy_options.view is"),
+        ({"temperature": 0.0}, "^proxy_options.temperature is 0.0"),
+        ({"model": {"hidden": 0}}, "^model.hidden is 0"),
     ],
 )
 def test_what_cannot_be_is_refused(change, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         make(**change)

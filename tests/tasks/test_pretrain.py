@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rubik_jax import proxy
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError
 from rubik_jax.tasks import scoring
 from rubik_jax.tasks.pretrain import make_puzzle, pretrain
 from rubik_jax.types import DEVICES
@@ -239,7 +239,7 @@ def test_a_checkpoint_can_tell_which_orders_were_played():
     ],
 )
 def test_a_puzzle_that_cannot_be_is_refused(changes, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         make_puzzle(**PROXY | changes, seed=0)
 
 
@@ -252,7 +252,7 @@ def test_a_puzzle_that_cannot_be_is_refused(changes, sentence):
     ],
 )
 def test_a_network_or_an_objective_that_cannot_be_is_refused(model, loss, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         pretrain(
             channels=1,
             proxy_options=PROXY,

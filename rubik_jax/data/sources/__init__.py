@@ -51,13 +51,15 @@ def find_cases(source: str, where: Where, *, labels: str = "", missing: str = "r
     """
     known = sorted(module.name for module in pkgutil.iter_modules(__path__))
     if source not in known:
-        raise UserError(f"config.data.source is {source!r}: expected one of {', '.join(known)}")
+        raise UserError.of("{data.source} is {!r}: expected one of {}", source, ", ".join(known))
     if missing not in MISSING:
-        raise UserError(f"config.data.missing is {missing!r}: expected one of {', '.join(MISSING)}")
+        raise UserError.of(
+            "{data.missing} is {!r}: expected one of {}", missing, ", ".join(MISSING)
+        )
     if not all(isinstance(modality, str) and modality for modality in where.modalities):
-        raise UserError(
-            f"config.data.modalities is {where.modalities!r}: expected globs or names, one per "
-            "modality, or ()"
+        raise UserError.of(
+            "{data.modalities} is {!r}: expected globs or names, one per modality, or ()",
+            where.modalities,
         )
     listed = importlib.import_module(f"{__name__}.{source}").cases(where)
     if not listed:
@@ -89,10 +91,10 @@ def _complete(cases: list[Case], where: Where, missing: str) -> Listing:
     bare = [case.name for case in cases if not any(case.images)]
     if missing == "refuse" and lacking:
         name, modalities = next(iter(lacking.items()))
-        raise UserError(
-            f"case {name!r} in {where.path} has no {modalities[0]} ({len(lacking)} of {len(cases)} "
-            "cases lack a modality): expected every modality of every case, or config.data.missing "
-            "to be skip or zeros"
+        raise UserError.of(
+            "case {!r} in {} has no {} ({} of {} cases lack a modality): expected every modality "
+            "of every case, or {data.missing} to be skip or zeros",
+            *(name, where.path, modalities[0], len(lacking), len(cases)),
         )
     if missing == "zeros":
         if bare:

@@ -19,7 +19,7 @@ def cases(where: Where) -> list[Case]:
         UserError: no path, too few, a folder that holds anything else, or a file that is gone.
     """
     if not where.path:
-        raise UserError("config.data.path is not set: expected a folder to keep the clips in")
+        raise UserError.of("{data.path} is not set: expected a folder to keep the clips in")
     folder = Path(where.path).expanduser()
     clips.write(folder, where.count, where.seed)
     return ucf101.cases(where)

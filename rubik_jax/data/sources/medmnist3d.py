@@ -25,7 +25,7 @@ def cases(where: Where) -> list[Case]:
     """
     file = existing(where.path)
     if file.is_dir():
-        raise UserError(f"config.data.path is the folder {file}: expected a .npz of MedMNIST3D")
+        raise UserError.of("{data.path} is the folder {}: expected a .npz of MedMNIST3D", file)
     headers = npz.headers(file)
     found = [part for part in PARTS if f"{part}_images" in headers]
     if not found:

@@ -17,7 +17,7 @@ def cases(where: Where) -> list[Case]:
         UserError: no path, a folder that holds anything else, or a file that is gone.
     """
     if not where.path:
-        raise UserError("config.data.path is not set: expected a folder to keep the phantoms in")
+        raise UserError.of("{data.path} is not set: expected a folder to keep the phantoms in")
     folder = Path(where.path).expanduser()
     phantom.write(folder, where.count, where.seed)
     pairs = [phantom.paths(folder, case) for case in range(where.count)]

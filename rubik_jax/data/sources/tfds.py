@@ -42,9 +42,10 @@ def cases(where: Where) -> list[Case]:
     """
     match = _NAME.fullmatch(where.name)
     if not match:
-        raise UserError(
-            f"config.data.name is {where.name!r}: expected <data set>[/config][:version][:split], "
-            "such as 'brats_2018:train[:80%]'"
+        raise UserError.of(
+            "{data.name} is {!r}: expected <data set>[/config][:version][:split], such as "
+            "'brats_2018:train[:80%]'",
+            where.name,
         )
     root = existing(where.path) if where.path else Path(tfds.core.constants.DATA_DIR).expanduser()
     data = records.open_data_set(_find(root, match["set"], match["config"], match["version"]))
@@ -76,9 +77,10 @@ def _find(root: Path, name: str, config: str | None, version: str | None) -> Pat
     if not versions and not config:
         configs = sorted(folder.name for folder in (root / name).glob("*/") if _versions(folder))
         if len(configs) > 1:
-            raise UserError(
-                f"config.data.name is {name!r}, of which {root} holds the configs {configs}: "
-                f"expected one of them, as {name}/{configs[0]}"
+            raise UserError.of(
+                "{data.name} is {!r}, of which {} holds the configs {}: expected one of them, as "
+                "{}/{}",
+                *(name, root, configs, name, configs[0]),
             )
         if configs:
             return _find(root, name, configs[0], version)
@@ -105,10 +107,10 @@ def _rows(data: records.DataSet, split: str) -> Iterator[tuple[str, int]]:
     try:
         slices = tfds.core.ReadInstruction.from_spec(split).to_absolute(data.splits)
     except (ValueError, NotImplementedError) as error:
-        raise UserError(
-            f"config.data.name asks {data.path.parent} for {split!r}, which is no slice of its "
-            f"splits {dict((name, part.num_examples) for name, part in data.splits.items())}: "
-            f"{' '.join(str(error).split())}"
+        sizes = {name: part.num_examples for name, part in data.splits.items()}
+        raise UserError.of(
+            "{data.name} asks {} for {!r}, which is no slice of its splits {}: {}",
+            *(data.path.parent, split, sizes, " ".join(str(error).split())),
         ) from error
     for part in slices:
         stop = data.splits[part.splitname].num_examples if part.to is None else part.to

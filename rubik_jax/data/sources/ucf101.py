@@ -34,7 +34,7 @@ def cases(where: Where) -> list[Case]:
             and not there, or numbers of classes that contradict `classInd.txt`.
     """
     if where.division not in DIVISIONS:
-        raise UserError(f"config.data.video.split is {where.division}: expected 1, 2 or 3")
+        raise UserError.of("{data.video.split} is {}: expected 1, 2 or 3", where.division)
     root = existing(where.path)
     folder = root / VIDEOS if (root / VIDEOS).is_dir() else root
     lists = _lists(root, folder)
@@ -63,9 +63,10 @@ def _lists(root: Path, folder: Path) -> Path:
     for home in homes:
         if home.is_dir():
             return home
-    raise UserError(
-        f"config.data.path is {root}, with no folder {LISTS} in or beside it: expected the "
-        f"official lists of UCF101 there, and the videos in {VIDEOS}"
+    raise UserError.of(
+        "{data.path} is {}, with no folder {} in or beside it: expected the official lists of "
+        "UCF101 there, and the videos in {}",
+        *(root, LISTS, VIDEOS),
     )
 
 
