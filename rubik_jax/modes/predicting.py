@@ -1,6 +1,6 @@
 """Answers for scans that have none: masks on each scan's own grid, or a table of classes."""
 
-import glob
+import os
 from functools import partial
 from pathlib import Path
 
@@ -127,4 +127,4 @@ def _lies_in(folder: Path, case: Case) -> bool:
 
 
 def _holds(folder: Path, pattern: str) -> bool:
-    return bool(glob.glob(pattern, root_dir=folder, recursive=True))
+    return bool(walk.match(folder, os.path.normpath(pattern)))

@@ -1,14 +1,13 @@
 """Reads DICOM: a folder with the slices of a series, in any order and by any names, or frames."""
 
 import functools
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import SimpleITK
 
-from rubik_jax.data.formats import itk
+from rubik_jax.data.formats import itk, walk
 from rubik_jax.data.formats.scan import Scan, without_ones
 from rubik_jax.data.formats.signatures import slices_in
 from rubik_jax.errors import UserError
@@ -104,8 +103,7 @@ def _chosen(path: Path) -> list[_Slice]:
 
 
 def _folders_below(root: Path) -> list[Path]:
-    folders = (Path(folder) for folder, _, _ in os.walk(root))
-    return sorted(folder for folder in folders if slices_in(folder))
+    return [folder for folder, names in walk.folders(root) if names and slices_in(folder)]
 
 
 def _told(group: list[_Slice], root: Path) -> str:

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from rubik_jax.data.formats import packed
-from rubik_jax.data.formats.scan import MOST_PACKED, Scan, without_ones
+from rubik_jax.data.formats.scan import MOST_PACKED, Scan, beside, without_ones
 from rubik_jax.data.formats.signatures import GZIP
 from rubik_jax.errors import UserError
 
@@ -60,10 +60,11 @@ def files(path: Path) -> list[Path]:
 
 
 def _image_of(path: Path) -> Path:
-    image = path.with_name(path.name.replace(".hdr", ".img"))
+    image = beside(path, ".img")
     if image == path or not image.is_file():
-        expected = path.with_suffix(".img").name
-        raise UserError(f"{path} is a header whose voxels are missing: expected {expected} with it")
+        raise UserError(
+            f"{path} is a header whose voxels are missing: expected {image.name} with it"
+        )
     return image
 
 

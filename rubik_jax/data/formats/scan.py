@@ -11,6 +11,7 @@ SUFFIXES = (
     *(".nrrd", ".nhdr", ".mha", ".mhd"),
     *(".npy", ".npz", ".dcm"),
 )
+_OTHERS = (".raw", ".zraw", ".avi")
 # Deflate packs at most 1032 bytes into one; a header that promises more is lying.
 MOST_PACKED = 1032
 
@@ -51,3 +52,16 @@ def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     while shape and shape[-1] == 1:
         shape = shape[:-1]
     return tuple(map(int, shape))
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The file of that name and another ending, in upper case where that is there alone."""
+    found = (path.with_suffix(ending), path.with_suffix(ending.upper()))
+    return next((file for file in found if file.is_file()), found[0])
+
+
+def lowered(path: str) -> str:
+    """The path with its ending, if that is of a known format, in lower case."""
+    lower = path.lower()
+    ending = next((e for e in (*SUFFIXES, *_OTHERS) if lower.endswith(e)), "")
+    return path[: len(path) - len(ending)] + ending
