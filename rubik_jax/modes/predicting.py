@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from rubik_jax import export, inference, parallel
 from rubik_jax.data.cases import Case, Where
+from rubik_jax.data.formats import walk
 from rubik_jax.data.preprocess import make_preprocessing
 from rubik_jax.data.sources import Listing, find_cases, msd
 from rubik_jax.errors import UserError

@@ -133,12 +133,11 @@ def _series(folder: Path) -> list[Path]:
     try:
         if not slices_in(folder):
             return []
-        from rubik_jax.data.formats import dicom
+        from rubik_jax.data.formats import series
 
-        found = dicom.series(folder)
+        return series.listed(folder)
     except UserError:  # opening it will say why
         return [folder]
-    return [folder] if len(found) == 1 else [group[0].path for group in found]
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Scan(NamedTuple):
     affine: float64 [4, 4], from voxel indices to millimetres, RAS+ whatever the format's own world.
     voxels: reads all voxels [*shape]: float32 where a slope or an intercept applies, else the
         stored numbers in native byte order.
+    passed_over: files beside the volume's own that are no part of it, with their kind.
+    doubts: what the header says in two ways, in words.
     """
 
     path: Path
@@ -45,6 +47,8 @@ class Scan(NamedTuple):
     dtype: np.dtype
     affine: np.ndarray
     voxels: Callable[[], np.ndarray]
+    passed_over: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -107,7 +107,7 @@ def _match(root: Path, pattern: str, besides: Set[str] = frozenset()) -> list[st
 def _volumes(root: Path, besides: Set[str]) -> list[str]:
     """Whatever below the folder could be a volume, relative to it."""
     found = formats.find(root)
-    if not found:
+    if not found and not slices_in(root):
         raise UserError(
             f"no volume lies in {root}: expected files that end in {', '.join(formats.SUFFIXES)}, "
             "or folders of DICOM slices"
