@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rubik_jax import workdir
-from rubik_jax.data import entries, loader, outliers, spacing
+from rubik_jax.data import entries, labels, loader, outliers, spacing
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.entries import Built
 from rubik_jax.data.formats import Clip
@@ -26,7 +26,7 @@ MOST_SAID = 10  # skipped cases that are named on the terminal; files name them 
 def list_cases(config: ConfigDict) -> Listing:
     """The cases of the config's source, and those that it can't take, with the reason."""
     options = config.data
-    return find_cases(
+    listing = find_cases(
         options.source,
         Where(
             options.path,
@@ -40,6 +40,9 @@ def list_cases(config: ConfigDict) -> Listing:
         labels=options.labels,
         missing=options.missing,
     )
+    if note := labels.note(listing.cases, options.labels, options.path):
+        say(note)
+    return listing
 
 
 def clip_of(config: ConfigDict) -> Clip:
