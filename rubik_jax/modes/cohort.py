@@ -76,11 +76,17 @@ def preprocessing(
         make_preprocessing,
         orientation=options.orientation,
         crop=options.crop,
+        geometry=options.geometry,
         intensity=options.intensity.to_dict(),
     )
     how = make(spacing=wanted if kind == "value" else None)
     if kind == "median":
-        found = spacing.median(cases, orientation=how.orientation, workers=options.workers)
+        found = spacing.median(
+            cases,
+            orientation=how.orientation,
+            geometry=how.geometry,
+            workers=options.workers,
+        )
         say(f"median spacing {' x '.join(f'{mm:g}' for mm in found)} mm, which all get")
         how = make(spacing=found)
     return how

@@ -29,6 +29,7 @@ def open_scan(
     row: tuple[str, int] | None = None,
     mask: bool = False,
     clip: Clip | None = None,
+    geometry: str = "affine",
 ) -> Scan:
     """Reads the header of a volume, whose format is found by what the file holds.
 
@@ -39,6 +40,7 @@ def open_scan(
         row: which of the many volumes of the one file.
         mask: whether the row's mask is meant, where it has one.
         clip: what is taken of a video; without it there is no volume in one.
+        geometry: "affine" or "pixdim", whose spacing is taken of a NIfTI where they differ.
 
     Raises:
         UserError: it cannot be read, in a sentence that names the file; the scan's `voxels` raises
@@ -46,7 +48,7 @@ def open_scan(
     """
     path, kind = _file_and_kind(path)
     with _told(path, f"cannot be read as {kind}"):
-        scan = _reader(path, kind, row, mask, clip).open()
+        scan = _reader(path, kind, row, mask, clip, geometry).open()
 
     def voxels() -> np.ndarray:
         with _told(path, "is damaged or cut short"):
@@ -86,11 +88,12 @@ def _reader(
     row: tuple[str, int] | None = None,
     mask: bool = False,
     clip: Clip | None = None,
+    geometry: str = "affine",
 ) -> _Reader:
     # SimpleITK takes longer to import than all else; most cohorts do without it, and without PyAV.
     match kind:
         case "NIfTI":
-            return _Reader(partial(nifti.open_scan, path), partial(nifti.files, path))
+            return _Reader(partial(nifti.open_scan, path, geometry), partial(nifti.files, path))
         case "NRRD" | "MetaImage":
             from rubik_jax.data.formats import itk
 
