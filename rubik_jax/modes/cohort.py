@@ -17,7 +17,7 @@ from rubik_jax.data.sources import Listing, find_cases
 from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
-from rubik_jax.report import tables
+from rubik_jax.report import survey, tables
 from rubik_jax.report.progress import say, track
 
 MOST_SAID = 10  # skipped cases that are named on the terminal; files name them all
@@ -142,7 +142,7 @@ def refuse_other_channels(store: Store, about: Mapping[str, Any], config: Config
 
 
 def say_apart(store: Store, parts: Split) -> None:
-    """Warns of scans that are in two parts, and says whether cases stand apart from the others."""
+    """Warns of scans that are in two parts, and says what was passed over and who stands apart."""
     part_of = {name: part for part, names in parts._asdict().items() for name in names}
     first: dict[str, str] = {}
     pairs = [(first.setdefault(e["facts"]["digest"], e["name"]), e["name"]) for e in store.entries]
@@ -153,7 +153,10 @@ def say_apart(store: Store, parts: Split) -> None:
             f"warning: {len(twins)} of {len(store)} cases are in another part as well: {other!r} "
             f"({part_of[other]}) has the same voxels as {one!r} ({part_of[one]})"
         )
-    reasons = outliers.find(store.names, [entry["facts"] for entry in store.entries])
+    facts = [entry["facts"] for entry in store.entries]
+    if strangers := survey.passed_over(facts):
+        say(f"passed over {strangers}")
+    reasons = outliers.find(store.names, facts)
     if reasons:
         name, why = next(iter(reasons.items()))
         say(

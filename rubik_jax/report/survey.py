@@ -59,8 +59,7 @@ def summary(facts: Sequence[Facts]) -> dict[str, str]:
     masks = sum(of["labels"] is not None for of in facts)
     spacing = np.array([of["spacing"] for of in facts])
     shape = np.array([of["shape"] for of in facts])
-    beside = [name for of in facts for name in of.get("passed_over", ())]
-    passed = {"passed over": _beside(beside)} if beside else {}
+    strangers = passed_over(facts)
     return {
         "cases": f"{len(facts)} of {_plural(channels, 'modality', 'modalities')}, "
         f"{masks or 'none'} with a mask",
@@ -70,8 +69,17 @@ def summary(facts: Sequence[Facts]) -> dict[str, str]:
         "format": _counted(of["format"] for of in facts),
         "type": _counted(of["dtype"] for of in facts),
         "orientation": _counted(of["orientation"] for of in facts),
-        **passed,
+        **({"passed over": strangers} if strangers else {}),
     }
+
+
+def passed_over(facts: Sequence[Facts]) -> str:
+    """How many files of which kinds lie beside volumes and are no part of them; "" for none."""
+    names = [name for of in facts for name in of.get("passed_over", ())]
+    if not names:
+        return ""
+    kinds = _counted(name.rpartition("(")[2].rstrip(")") for name in names)
+    return f"{_plural(len(names), 'file')} beside volumes: {kinds}; the first is {names[0]}"
 
 
 def intensities(facts: Sequence[Facts]) -> dict[str, tuple[str, ...]]:
@@ -141,12 +149,6 @@ def _cases(facts: Mapping[str, Facts], reasons: Mapping[str, Sequence[str]]) -> 
     if others:
         progress.say("\nOf the others:" if reasons else "\nThe first of them:")
         _print(_pairs((name, line(facts[name])) for name in others), gap=False)
-
-
-def _beside(names: Sequence[str]) -> str:
-    """Files that are no part of a volume, by their kind, which stands in brackets."""
-    kinds = _counted(name.rpartition("(")[2].rstrip(")") for name in names)
-    return f"{_plural(len(names), 'file')} beside volumes: {kinds}; the first is {names[0]}"
 
 
 def _spread(values: np.ndarray) -> str:

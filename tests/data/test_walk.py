@@ -56,6 +56,15 @@ def test_with_and_without_globs_the_same_files_are_found_once(cohort, globs, lin
     assert found == ALL if "b" not in links else [*ALL[:2], "b/a.nii"]
 
 
+def test_links_to_nothing_and_to_themselves_are_files_that_opening_refuses(cohort):
+    link(cohort / "self.nii", "self.nii")
+    link(cohort / "gone.nii", "gone")
+    assert {file.name for file in walk.files(cohort)} >= {"self.nii", "gone.nii"}
+    for name in ("self", "gone"):
+        with pytest.raises(UserError, match="link to nothing"):
+            formats.open_scan(cohort / f"{name}.nii")
+
+
 def test_a_file_that_is_linked_beside_itself_is_one_case(cohort):
     link(cohort / "p0/latest.nii", "../p1/a.nii")
     link(cohort / "p9/a.nii", "../p1/a.nii")
