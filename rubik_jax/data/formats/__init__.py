@@ -117,9 +117,8 @@ def _reader(
 def _file_and_kind(path: Path) -> tuple[Path, str]:
     """The file that holds the header, and its format."""
     with _told(path, "cannot be read"):
-        if path.suffix.lower() == ".img":
-            header = beside(path, ".hdr")
-            path = header if header.is_file() else path
+        header = beside(path, ".hdr")
+        path = header if header.is_file() else path
         if path.name == records.FILE:
             return path, "records"
         return path, "DICOM" if path.is_dir() else kind_of(path)

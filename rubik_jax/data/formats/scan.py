@@ -1,5 +1,6 @@
 """What the reader of any format says of a volume before its voxels are read."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +60,9 @@ def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """The file of that name and another ending, in upper case where that is there alone."""
-    found = (path.with_suffix(ending), path.with_suffix(ending.upper()))
+    """The other half of a pair, whose name ends so; in upper case where that is there alone."""
+    half = re.compile(r"\.(?:hdr|img)(?=(?:\.gz)?$)", re.IGNORECASE)
+    found = [path.parent / half.sub(end, path.name) for end in (ending, ending.upper())]
     return next((file for file in found if file.is_file()), found[0])
 
 
