@@ -77,6 +77,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.compress = False  # True: in a fraction of the room, for cohorts larger than memory
     c.data.workers = 2  # threads that read
     # What is done to every volume, in this order.
+    c.data.geometry = "affine"  # or pixdim: whose spacing, where a NIfTI's two contradict
     c.data.orientation = "RAS"  # where x, y, z run to
     c.data.crop = "none"  # or foreground: to the box of what is above the background
     c.data.intensity = ConfigDict()

@@ -211,6 +211,7 @@ def _prepared(case: Case, how: Preprocessing) -> tuple[tuple[int, int, int], Pre
             row=case.row,
             clip=case.clip,
             orientation=how.orientation,
+            geometry=how.geometry,
         )
         return volume.array.shape[:3], prepare(volume, None, how)
     except (UserError, MemoryError) as error:

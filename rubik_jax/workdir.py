@@ -55,6 +55,8 @@ def settled(workdir: Path) -> dict[str, Any]:
     config = read(workdir / CONFIG)
     if encoder := config.get("model", {}).get("encoder"):
         encoder.setdefault("remat", "none")
+    if data := config.get("data"):
+        data.setdefault("geometry", "affine")
     return config
 
 

@@ -203,9 +203,10 @@ def test_data_and_configs_load_without_jax():
     assert run.returncode == 0, run.stderr
 
 
-# What only some runs need, or only later: each takes from a tenth of a second to several.
+# What only some runs need, or only later: each takes from a tenth of a second to several. nibabel
+# itself imports pydicom where that is installed, which brings Pillow.
 HEAVY = (
-    *("orbax", "grain", "tensorboardX", "matplotlib", "PIL", "scipy.ndimage", "scipy.spatial"),
+    *("orbax", "grain", "tensorboardX", "matplotlib", "scipy.ndimage", "scipy.spatial"),
     *("sklearn", "SimpleITK", "av", "tensorflow_datasets"),
 )
 WRITERS = ("orbax", "tensorboardX")  # of a run's checkpoints and records, from its first moment

@@ -19,10 +19,12 @@ import pytest
 import SimpleITK
 
 from rubik_jax.main import main
+from tests.data.dicom_files import frames, write
 
 SIZE = (15, 14, 13)
 AFFINE = np.diag([-1.0, 1, 2, 1])
 CASES = "abcd"
+VOXELS = np.random.default_rng(0).integers(0, 900, (5, 14, 15)).astype(np.int16)
 
 
 def scan(
@@ -372,6 +374,45 @@ KINDS = {
         lambda r: None,
         ("no_such_set",),
         ("--config.data.source=tfds", "--config.data.name=no_such_set:train"),
+    ),
+    "frames of DICOM with one missing": Kind(
+        lambda r: frames(r / "other" / "e.dcm", VOXELS, [0, 2, 4, 8, 10]),
+        ("e.dcm", "missing", "frame 3 and frame 4"),
+        OTHER,
+        "pretrain",
+    ),
+    "frames of DICOM twice at one place": Kind(
+        lambda r: frames(r / "other" / "e.dcm", VOXELS, [0, 2, 4, 4, 6]),
+        ("e.dcm", "frame 3 and frame 4"),
+        OTHER,
+        "pretrain",
+    ),
+    "frames of DICOM without a place": Kind(
+        lambda r: write(r / "other" / "u.dcm", "Ultrasound Multi-frame", VOXELS),
+        ("u.dcm", "place"),
+        OTHER,
+        "pretrain",
+    ),
+    "DICOM without an image": Kind(
+        lambda r: write(r / "other" / "RS.dcm", "RT Structure Set"),
+        ("RS.dcm (RT Structure Set)",),
+        OTHER,
+        "pretrain",
+    ),
+    "table with two columns of classes": Kind(
+        lambda r: (r / "classes.csv").write_text("case,class,Class\na,ill,well\n"),
+        ("classes.csv", "'class'", "'Class'"),
+        CLASSES,
+        "classify",
+    ),
+    "table without a class": Kind(
+        lambda r: (r / "classes.csv").write_text("case,class\na,NaN\nb,None\nc,\n"),
+        ("classes.csv", "'NaN' (a), 'None' (b), empty (c), no row (d)"),
+        CLASSES,
+        "classify",
+    ),
+    "geometry that there isn't": Kind(
+        lambda r: None, ("config.data.geometry", "'itk'"), ("--config.data.geometry=itk",)
     ),
 }
 

@@ -136,3 +136,5 @@ def test_a_run_from_before_a_knob_goes_on_as_it_did_without(run):
     now["model"]["encoder"]["remat"] = "stages"
     with pytest.raises(UserError, match="remat=none, not stages"):
         workdir.check(run, now)
+    workdir.write(run / workdir.CONFIG, {"data": {"source": "folder"}})
+    assert workdir.settled(run)["data"]["geometry"] == "affine"

@@ -142,6 +142,7 @@ def ready(case: Case, how: Preprocessing) -> Ready:
             row=case.row,
             clip=case.clip,
             orientation=how.orientation,
+            geometry=how.geometry,
         )
         labels = None
         if case.label is not None:
@@ -150,6 +151,7 @@ def ready(case: Case, how: Preprocessing) -> Ready:
                 volume,
                 row=case.row,
                 orientation=how.orientation,
+                geometry=how.geometry,
                 values=case.values,
             )
         measured = statistics.measure(volume.array)

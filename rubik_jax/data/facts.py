@@ -36,9 +36,10 @@ def describe(
         "sd" of all voxels, and of its foreground (the voxels above its background) the share as
         "foreground", the percentiles 0.5 and 99.5 as "low" and "high", and a "histogram" of 64 bins
         between them; "labels": value → voxels, None without labels; "digest", which is the same for
-        the same voxels of one type in one order in memory.
+        the same voxels of one type in one order in memory; "passed_over" and "doubts" of all scans.
     """
-    scan = next(scan for scan in volume.scans if scan is not None)
+    scans = [scan for scan in volume.scans if scan is not None]
+    scan = scans[0]
     channels = [_channel(known) for known in measured or statistics.measure(volume.array)]
     for channel, name in zip(channels, names, strict=False):
         channel["name"] = name
@@ -51,6 +52,8 @@ def describe(
         "channels": channels,
         "labels": None if labels is None else foreground.count(labels),
         "digest": _digest(volume.array),
+        "passed_over": sorted({name for each in scans for name in each.passed_over}),
+        "doubts": list(dict.fromkeys(doubt for each in scans for doubt in each.doubts)),
     }
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rubik_jax.data import formats
+from rubik_jax.data.formats import walk
 from rubik_jax.errors import UserError
 
 
@@ -13,8 +14,8 @@ def identities(path: Path) -> list[tuple[str, int, int]]:
         UserError: one of them is not there, or can't be read.
     """
     # Whatever lies below a folder: the slices are among that, and need not be opened to be told.
-    files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else []
-    return [_identity(each) for each in sorted(files or formats.files(path))]
+    files = walk.files(path) if path.is_dir() else []
+    return [_identity(each) for each in files or sorted(formats.files(path))]
 
 
 def _identity(path: Path) -> tuple[str, int, int]:

@@ -1,7 +1,10 @@
 """Gives cases their classes: from a table, or from the folders they lie in."""
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from rubik_jax.data import table
@@ -9,6 +12,15 @@ from rubik_jax.data.cases import Case
 from rubik_jax.errors import UserError
 
 _KNOB = "config.data.labels"
+# What spreadsheets, pandas and R write where nothing is known. Exactly so: "none" is a word.
+MISSING = (
+    *("", "NaN", "nan", "NAN", "-NaN", "-nan", "NA", "N/A", "n/a", "<NA>", "NaT", "None"),
+    *("NULL", "Null", "null", "#N/A", "#NA", "#NULL!", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!"),
+    *("#NAME?", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
+)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
+_PADDED = re.compile(r"[+-]?0[0-9]")
+_MOST_NAMED = 5
 
 
 def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[Case]:
@@ -16,10 +28,10 @@ def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[
 
     Args:
         cases: as a source lists them, at least one.
-        labels: where classes stand; a case that has none there gets None. "" leaves them as they
-            are; "folders" takes the folder right below `path` that a case lies in; anything else
-            is a CSV or TSV file with the columns `case` and `class`, absolute or relative to
-            `path`.
+        labels: where classes stand; a case that has none there, or one of `MISSING`, gets None. ""
+            leaves them as they are; "folders" takes the folder right below `path` that a case lies
+            in; anything else is a CSV or TSV file with the columns `case` and `class`, absolute or
+            relative to `path`, in which a number is one class however it is written.
         path: where the data lie, a folder or one file.
 
     Raises:
@@ -27,15 +39,78 @@ def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[
     """
     if not labels:
         return list(cases)
-    root = Path(path or "").expanduser()
-    root = root.parent if root.is_file() else root
+    root = _root(path)
     if labels == "folders":
-        classes = {case.name: _folder(case, root) for case in cases}
-    else:
-        file = root / Path(labels).expanduser()
-        classes = table.read(file, "class", knob=_KNOB)
-        _refuse_strangers(file, classes, cases)
-    return [case._replace(target=classes.get(case.name) or None) for case in cases]
+        found = {case.name: _folder(case, root) for case in cases}
+        return [case._replace(target=found[case.name]) for case in cases]
+    file = root / Path(labels).expanduser()
+    written = table.read(file, "class", knob=_KNOB)
+    _refuse_strangers(file, written, cases)
+    known = {name: value for name, value in written.items() if value not in MISSING}
+    if not known:
+        raise UserError(f"{_lacking(file, cases, written)}: expected a class for some of them")
+    named = _by_number(known.values())
+    classes = {name: named.get(value, value) for name, value in known.items()}
+    return [case._replace(target=classes.get(case.name)) for case in cases]
+
+
+def note(cases: Sequence[Case], labels: str, path: str | Path | None) -> str:
+    """Which of the cases a table gives no class, and what stands there instead; "" for none.
+
+    Args:
+        cases: as `attach` gives them.
+        labels, path: as `attach` takes them.
+
+    Raises:
+        UserError: as `attach`.
+    """
+    if labels in ("", "folders") or all(case.target is not None for case in cases):
+        return ""
+    file = _root(path) / Path(labels).expanduser()
+    return _lacking(file, cases, table.read(file, "class", knob=_KNOB))
+
+
+def _root(path: str | Path | None) -> Path:
+    root = Path(path or "").expanduser()
+    return root.parent if root.is_file() else root
+
+
+def _by_number(written: Iterable[str]) -> dict[str, str]:
+    """What is written -> the class, where all are numbers, of which 1, 1.0 and 1,00 are one.
+
+    Codes such as 01 keep their zeros, unless the same number is written in another way as well.
+    """
+    written = {*written}
+    if not all(_NUMBER.fullmatch(value) for value in written):
+        return {}
+    spellings: dict[Decimal, set[str]] = defaultdict(set)
+    for value in written:
+        spellings[Decimal(value.replace(",", "."))].add(value)
+    return {
+        value: f"{number.normalize() if number else Decimal():f}"
+        for number, values in spellings.items()
+        for value in values
+        if len(values) > 1 or not _PADDED.match(value)
+    }
+
+
+def _lacking(file: Path, cases: Sequence[Case], written: Mapping[str, str]) -> str:
+    """The cases without a class, by what stands in its place."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        value = written.get(case.name)
+        if value is None:
+            found["no row"].append(case.name)
+        elif value in MISSING:
+            found[repr(value) if value else "empty"].append(case.name)
+    number = sum(map(len, found.values()))
+    listed = ", ".join(f"{what} ({_first(names)})" for what, names in found.items())
+    return f"{file} gives {number} of {len(cases)} cases no class: {listed}"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _folder(case: Case, root: Path) -> str | None:

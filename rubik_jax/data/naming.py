@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from rubik_jax.data.cases import canonical, stem
+from rubik_jax.data.formats.scan import lowered
 from rubik_jax.errors import UserError
 
 # A part of a path: what its wildcards matched, and the whole of it. A file's name counts as what
@@ -30,7 +31,7 @@ def name_files(
     """
     pieces = [
         [_pieces(expression, file) for file in files]
-        for expression, files in zip(map(re.compile, map(_regex, patterns)), found, strict=True)
+        for expression, files in zip(map(_expression, patterns), found, strict=True)
     ]
     for shorten in (_without_repeats, list):
         named = [
@@ -57,7 +58,7 @@ def _paired(pattern: str, named: Sequence[str], files: Sequence[str]) -> dict[st
 
 def _pieces(expression: re.Pattern, path: str) -> list[Piece]:
     """The parts of a path in which wildcards stood, the file's name up to its suffix."""
-    match = expression.fullmatch(path)
+    match = expression.fullmatch(lowered(path)) or expression.fullmatch(path)
     if match is None or path == ".":
         return []
     folders, last = path.rpartition("/")[::2]
@@ -95,9 +96,9 @@ def _begins(text: str, run: Sequence[str]) -> bool:
     return whole.startswith(beginning)
 
 
-def _regex(pattern: str) -> str:
+def _expression(pattern: str) -> re.Pattern:
     """The glob as a regular expression with one group per wildcard."""
-    parts = pattern.split("/")
+    parts = lowered(pattern).split("/")
     tokens = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.")
     expression = ""
     for i, part in enumerate(parts):
@@ -106,7 +107,7 @@ def _regex(pattern: str) -> str:
             continue
         expression += "".join(_token(token) for token in tokens.findall(part))
         expression += "/" if i < len(parts) - 1 else ""
-    return expression
+    return re.compile(expression)
 
 
 def _token(token: str) -> str:

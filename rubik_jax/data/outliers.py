@@ -37,7 +37,8 @@ def find(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, list[str]]:
     Returns:
         Case -> sentences, each with what was found and what the others have; the gravest cases
         first. Of fewer than `LEAST` cases only what is wrong in itself is said: voxels that are
-        another case's, masks without a label or in the place of a scan, channels of zeros.
+        another case's, masks without a label or in the place of a scan, channels of zeros, headers
+        that contradict themselves.
     """
     most = max(2, len(facts) // BULK)
     compared = []
@@ -46,7 +47,8 @@ def find(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, list[str]]:
         compared = [_grid(facts), _labels(facts), *rare, _volumes(facts), *_intensities(facts)]
         # Of what's only relative, the furthest are enough: many would bury the others.
         compared = [sorted(found, key=lambda of: -of.far)[:most] for found in compared]
-    checks = [_repeated(names, facts), _blank(facts), _masks(facts), *compared, _absent(facts)]
+    checks = [_repeated(names, facts), _blank(facts), _masks(facts), _doubts(facts)]
+    checks += [*compared, _absent(facts)]
     said = defaultdict(dict)
     # A check that names many tells of the cohort rather than of cases, so it comes last.
     for found in sorted(checks, key=lambda found: len(found) > most):
@@ -102,6 +104,11 @@ def _masks(facts: Sequence[Facts]) -> list[Finding]:
     ]
     said = "only a few values, as a mask holds (config.data.masks says which files are masks)"
     return [] if all(few) else [Finding(i, 1, said) for i in np.flatnonzero(few)]
+
+
+def _doubts(facts: Sequence[Facts]) -> list[Finding]:
+    """What a header says in two ways; cases noted before there was a look at that have none."""
+    return [Finding(i, 1, said) for i, of in enumerate(facts) for said in of.get("doubts", ())]
 
 
 def _absent(facts: Sequence[Facts]) -> list[Finding]:

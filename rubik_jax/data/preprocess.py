@@ -42,12 +42,15 @@ class Preprocessing(NamedTuple):
     crop: "none", or "foreground": the bounding box of the voxels that are above the background of
         their channel (see `Statistics`), in any channel.
     spacing: the voxel edges, in mm, to resample to; None leaves them.
+    geometry: whose spacing the reader takes of a NIfTI that contradicts itself: that of the
+        "affine", or "pixdim".
     """
 
     orientation: str
     crop: str
     spacing: tuple[float, float, float] | None
     intensity: Intensity
+    geometry: str = "affine"
 
 
 class Prepared(NamedTuple):
@@ -66,7 +69,12 @@ class Prepared(NamedTuple):
 
 
 def make_preprocessing(
-    *, orientation: str, crop: str, spacing: Sequence[float] | None, intensity: dict
+    *,
+    orientation: str,
+    crop: str,
+    spacing: Sequence[float] | None,
+    intensity: dict,
+    geometry: str = "affine",
 ) -> Preprocessing:
     """What is done to a volume, checked.
 
@@ -82,6 +90,8 @@ def make_preprocessing(
         )
     if crop not in ("none", "foreground"):
         raise ArgumentError("crop", f"is {crop!r}: expected 'none' or 'foreground'")
+    if geometry not in ("affine", "pixdim"):
+        raise ArgumentError("geometry", f"is {geometry!r}: expected 'affine' or 'pixdim'")
     if spacing is not None:
         spacing = tuple(float(edge) for edge in spacing)
         if len(spacing) != 3 or not all(_EDGES[0] <= edge <= _EDGES[1] for edge in spacing):
@@ -90,12 +100,15 @@ def make_preprocessing(
                 f"is {spacing}: expected three voxel edges from {_EDGES[0]:g} to {_EDGES[1]:g} mm",
             )
     with members_of("intensity"):
-        return Preprocessing(orientation, crop, spacing, _make_intensity(**intensity))
+        return Preprocessing(orientation, crop, spacing, _make_intensity(**intensity), geometry)
 
 
 def to_json(how: Preprocessing) -> dict[str, Any]:
     """What `make_preprocessing` takes, as a run and a store keep it."""
-    return json.loads(json.dumps(how._asdict() | {"intensity": how.intensity._asdict()}))
+    said = how._asdict() | {"intensity": how.intensity._asdict()}
+    if how.geometry == "affine":  # as it was before there was a choice, so that stores stay valid
+        del said["geometry"]
+    return json.loads(json.dumps(said))
 
 
 def prepare(

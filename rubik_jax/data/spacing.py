@@ -14,7 +14,9 @@ from rubik_jax.errors import UserError
 Spacing = tuple[float, float, float]
 
 
-def median(cases: Sequence[Case], *, orientation: str, workers: int = 1) -> Spacing:
+def median(
+    cases: Sequence[Case], *, orientation: str, geometry: str = "affine", workers: int = 1
+) -> Spacing:
     """The median along each axis, mm, of the cases' first images.
 
     Those whose header can't be read are passed over; who prepares them says why.
@@ -22,6 +24,7 @@ def median(cases: Sequence[Case], *, orientation: str, workers: int = 1) -> Spac
     Args:
         cases: as a source lists them.
         orientation: the axes' codes, e.g. "RAS".
+        geometry: as `formats.open_scan` takes it.
         workers: threads.
 
     Raises:
@@ -30,7 +33,7 @@ def median(cases: Sequence[Case], *, orientation: str, workers: int = 1) -> Spac
 
     def one(case: Case) -> Spacing | UserError:
         try:
-            return _spacing(case, orientation)
+            return _spacing(case, orientation, geometry)
         except UserError as error:
             return error
 
@@ -43,9 +46,10 @@ def median(cases: Sequence[Case], *, orientation: str, workers: int = 1) -> Spac
     return tuple(np.round(np.median(known, axis=0), 4).tolist())
 
 
-def _spacing(case: Case, orientation: str) -> Spacing:
+def _spacing(case: Case, orientation: str, geometry: str) -> Spacing:
     path = next(path for path in case.images if path is not None)
-    affine = formats.open_scan(path, row=case.row, clip=case.clip).affine
+    scan = formats.open_scan(path, row=case.row, clip=case.clip, geometry=geometry)
+    affine = scan.affine
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(orientation))
     sizes = np.empty(3)
     sizes[turn[:, 0].astype(int)] = nib.affines.voxel_sizes(affine)

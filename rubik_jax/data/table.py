@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import unicodedata
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rubik_jax.data.cases import canonical, stem
 from rubik_jax.errors import UserError
 
 _DELIMITERS = (",", ";", "\t", "|")
+_SEPARATOR = re.compile(r"""\s*["']?sep=([^\w\s"']|\t)["']?[^\w\r\n]*(?:\r\n|\n|\r)""", re.I)
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -47,9 +49,10 @@ def text(path: Path, *, knob: str) -> str:
 def read(path: Path, column: str, *, knob: str) -> dict[str, str]:
     """Case name → what stands in its `column`, both stripped and their Unicode composed.
 
-    The delimiter is the one of comma, semicolon, tab and bar that makes a `case` and this column
-    out of the header, whatever its upper and lower case; other columns and empty lines are passed
-    over. A case may be given as its file's name.
+    The delimiter is the one that a first line such as "sep=;" names, as Excel writes it, or that
+    one of comma, semicolon, tab and bar that makes a `case` and this column out of the header,
+    whatever its upper and lower case; other columns and empty lines are passed over. A case may be
+    given as its file's name.
 
     Args:
         path: the file.
@@ -57,13 +60,16 @@ def read(path: Path, column: str, *, knob: str) -> dict[str, str]:
         knob: the knob that names the file, for the sentences.
 
     Raises:
-        UserError: as `text`; other columns, more cells than columns, an open quote, a line without
-            a case, a case twice.
+        UserError: as `text`; other columns, one of them twice, more cells than columns, an open
+            quote, a line without a case, a case twice.
     """
     content = text(path, knob=knob)
+    named = _SEPARATOR.match(content)
+    skipped = content.count("\n", 0, named.end()) if named else 0
+    content = content[named.end() :] if named else content
     lines = io.StringIO(content, newline="")
     try:
-        delimiter, header = _header(path, content, column, knob)
+        delimiter, header = _header(path, content, column, knob, named and named[1])
         # Strict, since a quote that nobody closes would swallow the rows behind it.
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
     except csv.Error as error:
@@ -71,7 +77,11 @@ def read(path: Path, column: str, *, knob: str) -> dict[str, str]:
 
     places = header.index("case"), header.index(column)
     found: dict[str, tuple[int, str]] = {}
-    filled = [(number, row) for number, row in enumerate(rows, start=1) if any(map(str.strip, row))]
+    filled = [
+        (number, row)
+        for number, row in enumerate(rows, start=1 + skipped)
+        if any(map(str.strip, row))
+    ]
     for number, row in filled[1:]:
         if any(cell.strip() for cell in row[len(header) :]):
             raise UserError(
@@ -91,18 +101,29 @@ def read(path: Path, column: str, *, knob: str) -> dict[str, str]:
     return {name: value for name, (_, value) in found.items()}
 
 
-def _header(path: Path, content: str, column: str, knob: str) -> tuple[str, list[str]]:
-    """The delimiter, and the names of the columns in lower case."""
+def _header(
+    path: Path, content: str, column: str, knob: str, delimiter: str | None
+) -> tuple[str, list[str]]:
+    """The delimiter, the one given or any, and the names of the columns in lower case."""
     line = next((line for line in io.StringIO(content, newline=None) if line.strip()), "")
     headers = {
         delimiter: [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-        for delimiter in _DELIMITERS
+        for delimiter in ([delimiter] if delimiter else _DELIMITERS)
     }
     for delimiter, names in headers.items():
         lower = [name.lower() for name in names]
         if "case" in lower and column in lower:
+            _refuse_twice(path, names, column, knob)
             return delimiter, lower
     found = max(headers.values(), key=len)
     raise UserError(
         f"{knob} is {path}, whose columns are {found}: expected a header with {['case', column]}"
     )
+
+
+def _refuse_twice(path: Path, names: list[str], column: str, knob: str) -> None:
+    for wanted in ("case", column):
+        places = [place for place, name in enumerate(names, start=1) if name.lower() == wanted]
+        if len(places) > 1:
+            found = " and ".join(f"{names[place - 1]!r} (column {place})" for place in places)
+            raise UserError(f"{knob} is {path}, whose columns {found} are one name: expected one")

@@ -53,6 +53,7 @@ def read(
     row: tuple[str, int] | None = None,
     clip: Clip | None = None,
     orientation: str = "RAS",
+    geometry: str = "affine",
 ) -> Volume:
     """The volume of one case, its modalities as channels.
 
@@ -63,19 +64,20 @@ def read(
         row: when given, `images` is one file of many volumes, and this is which.
         clip: when given, `images` is one video, and this is taken of it.
         orientation: codes of the directions in which the axes shall run.
+        geometry: as `formats.open_scan` takes it.
 
     Raises:
         UserError: names the file and what is wrong with it.
     """
     if len(images) == 1:
-        only = _read(images[0], channels or 1, row, orientation, clip=clip)
+        only = _read(images[0], channels or 1, row, orientation, geometry, clip=clip)
         return Volume(only.array, only.affine, (only.scan,))
     whole: _Part | None = None
     scans: list[Scan | None] = [None] * len(images)
     for channel, path in enumerate(images):
         if path is None:
             continue
-        part = _read(path, 1, row, orientation)
+        part = _read(path, 1, row, orientation, geometry)
         if whole is None:
             # x fastest, as the parts have it: else they would be copied one number at a time.
             size = (*part.array.shape[:3], len(images))
@@ -94,6 +96,7 @@ def read_mask(
     *,
     row: tuple[str, int] | None = None,
     orientation: str = "RAS",
+    geometry: str = "affine",
     values: tuple[int, ...] | None = None,
 ) -> np.ndarray:
     """The labels of a mask, int16 [x, y, z], on the grid of the volume they belong to.
@@ -102,14 +105,14 @@ def read_mask(
         path: of the mask.
         like: the volume, as `read` gives it in the same orientation.
         row: when given, `path` is a file of many, and this is which.
-        orientation: as of the volume.
+        orientation, geometry: as of the volume.
         values: the labels that there may be; None allows all.
 
     Raises:
         UserError: another shape or affine than the volume's, or labels that are not whole numbers
             from 0 to 32767, or not among `values`.
     """
-    part = _read(path, 1, row, orientation, mask=True)
+    part = _read(path, 1, row, orientation, geometry, mask=True)
     scan = next(scan for scan in like.scans if scan)
     _refuse_other_grid(part, _Part(str(scan.path), like.array, like.affine, scan))
     found = part.array[..., 0]
@@ -137,12 +140,13 @@ def _read(
     channels: int,
     row: tuple[str, int] | None,
     orientation: str,
+    geometry: str,
     *,
     mask: bool = False,
     clip: Clip | None = None,
 ) -> _Part:
     """One image, turned."""
-    scan = formats.open_scan(path, row=row, mask=mask, clip=clip)
+    scan = formats.open_scan(path, row=row, mask=mask, clip=clip, geometry=geometry)
     name = f"row {row[1]} of {row[0]} in {path}" if row else str(path)
     shape = _refuse_header(name, scan, channels)
     _refuse_affine(name, scan.affine)

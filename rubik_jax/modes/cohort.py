@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rubik_jax import workdir
-from rubik_jax.data import entries, loader, outliers, spacing
+from rubik_jax.data import entries, labels, loader, outliers, spacing
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.entries import Built
 from rubik_jax.data.formats import Clip
@@ -17,7 +17,7 @@ from rubik_jax.data.sources import Listing, find_cases
 from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError, knobs
-from rubik_jax.report import tables
+from rubik_jax.report import survey, tables
 from rubik_jax.report.progress import say, track
 
 MOST_SAID = 10  # skipped cases that are named on the terminal; files name them all
@@ -26,7 +26,7 @@ MOST_SAID = 10  # skipped cases that are named on the terminal; files name them 
 def list_cases(config: ConfigDict) -> Listing:
     """The cases of the config's source, and those that it can't take, with the reason."""
     options = config.data
-    return find_cases(
+    listing = find_cases(
         options.source,
         Where(
             options.path,
@@ -40,6 +40,9 @@ def list_cases(config: ConfigDict) -> Listing:
         labels=options.labels,
         missing=options.missing,
     )
+    if note := labels.note(listing.cases, options.labels, options.path):
+        say(note)
+    return listing
 
 
 def clip_of(config: ConfigDict) -> Clip:
@@ -73,11 +76,17 @@ def preprocessing(
         _preprocessing,
         orientation=options.orientation,
         crop=options.crop,
+        geometry=options.geometry,
         intensity=options.intensity.to_dict(),
     )
     how = make(spacing=wanted if kind == "value" else None)
     if kind == "median":
-        found = spacing.median(cases, orientation=how.orientation, workers=options.workers)
+        found = spacing.median(
+            cases,
+            orientation=how.orientation,
+            geometry=how.geometry,
+            workers=options.workers,
+        )
         say(f"median spacing {' x '.join(f'{mm:g}' for mm in found)} mm, which all get")
         how = make(spacing=found)
     return how
@@ -147,7 +156,7 @@ def refuse_other_channels(store: Store, about: Mapping[str, Any], config: Config
 
 
 def say_apart(store: Store, parts: Split) -> None:
-    """Warns of scans that are in two parts, and says whether cases stand apart from the others."""
+    """Warns of scans that are in two parts, and says what was passed over and who stands apart."""
     part_of = {name: part for part, names in parts._asdict().items() for name in names}
     first: dict[str, str] = {}
     pairs = [(first.setdefault(e["facts"]["digest"], e["name"]), e["name"]) for e in store.entries]
@@ -158,7 +167,10 @@ def say_apart(store: Store, parts: Split) -> None:
             f"warning: {len(twins)} of {len(store)} cases are in another part as well: {other!r} "
             f"({part_of[other]}) has the same voxels as {one!r} ({part_of[one]})"
         )
-    reasons = outliers.find(store.names, [entry["facts"] for entry in store.entries])
+    facts = [entry["facts"] for entry in store.entries]
+    if strangers := survey.passed_over(facts):
+        say(f"passed over {strangers}")
+    reasons = outliers.find(store.names, facts)
     if reasons:
         name, why = next(iter(reasons.items()))
         say(

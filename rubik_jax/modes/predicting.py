@@ -1,6 +1,6 @@
 """Answers for scans that have none: masks on each scan's own grid, or a table of classes."""
 
-import glob
+import os
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from rubik_jax import export, parallel
 from rubik_jax.data.cases import Case, Where
+from rubik_jax.data.formats import walk
 from rubik_jax.data.preprocess import make_preprocessing
 from rubik_jax.data.sources import Listing, find_cases, msd
 from rubik_jax.errors import UserError
@@ -128,4 +129,4 @@ def _lies_in(folder: Path, case: Case) -> bool:
 
 
 def _holds(folder: Path, pattern: str) -> bool:
-    return bool(glob.glob(pattern, root_dir=folder, recursive=True))
+    return bool(walk.match(folder, os.path.normpath(pattern)))

@@ -85,7 +85,9 @@ def steps(how: Any) -> list[str]:
     crop = {"none": "not cropped", "foreground": "cropped to the box around the foreground"}
     kept = "voxels of the size they had"
     spacing = f"resampled to voxels of {times(how.spacing)} mm" if how.spacing else kept
+    own = ["voxels of the size that pixdim says"] if how.geometry == "pixdim" else []
     return [
+        *own,
         f"axes turned to {how.orientation}",
         crop[how.crop],
         f"intensities scaled to 0 to 1 and clipped: {how.intensity}",

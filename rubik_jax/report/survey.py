@@ -59,6 +59,7 @@ def summary(facts: Sequence[Facts]) -> dict[str, str]:
     masks = sum(of["labels"] is not None for of in facts)
     spacing = np.array([of["spacing"] for of in facts])
     shape = np.array([of["shape"] for of in facts])
+    strangers = passed_over(facts)
     return {
         "cases": f"{len(facts)} of {_plural(channels, 'modality', 'modalities')}, "
         f"{masks or 'none'} with a mask",
@@ -68,7 +69,17 @@ def summary(facts: Sequence[Facts]) -> dict[str, str]:
         "format": _counted(of["format"] for of in facts),
         "type": _counted(of["dtype"] for of in facts),
         "orientation": _counted(of["orientation"] for of in facts),
+        **({"passed over": strangers} if strangers else {}),
     }
+
+
+def passed_over(facts: Sequence[Facts]) -> str:
+    """How many files of which kinds lie beside volumes and are no part of them; "" for none."""
+    names = [name for of in facts for name in of.get("passed_over", ())]
+    if not names:
+        return ""
+    kinds = _counted(name.rpartition("(")[2].rstrip(")") for name in names)
+    return f"{_plural(len(names), 'file')} beside volumes: {kinds}; the first is {names[0]}"
 
 
 def intensities(facts: Sequence[Facts]) -> dict[str, tuple[str, ...]]:

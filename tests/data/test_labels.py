@@ -49,8 +49,50 @@ def test_a_case_without_a_row_or_a_class_has_none(attach):
     assert attach("case,class\na,\nc,x\n", names="abc") == [None, None, "x"]
 
 
-def test_classes_are_words_even_where_they_look_like_numbers(attach):
-    assert attach("case,class\na,01\nb,1.0\n") == ["01", "1.0"]
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["1", "1.0", "0", "0.0"], ["1", "1", "0", "0"]),
+        (["1.0", "0.0", "1.00", "-0"], ["1", "0", "1", "0"]),
+        (["10", "1e1", "2,50", "2.5"], ["10", "10", "2.5", "2.5"]),
+        (["01", "02", "03", "01"], ["01", "02", "03", "01"]),
+        (["01", "1.0", "02", "3"], ["1", "1", "02", "3"]),
+        (["1", "1.0", "ill", "1"], ["1", "1.0", "ill", "1"]),
+        (["1", "", "1.0", "NaN"], ["1", None, "1", None]),
+    ],
+)
+def test_a_number_is_one_class_however_it_is_written(attach, written, expected):
+    rows = "".join(f"{case};{value}\n" for case, value in zip("abcd", written, strict=True))
+    assert attach(f"case;class\n{rows}", names="abcd") == expected
+
+
+def noted(cases, *where):
+    return labels.note(labels.attach(cases, *where), *where)
+
+
+@pytest.mark.parametrize("value", ["", "NaN", "nan", "None", "NA", "N/A", "null", "#N/A", " NaN "])
+def test_what_is_missing_is_no_class_and_named(attach, tmp_path, value):
+    assert attach(f"case,class\na,{value}\nb,none\n") == [None, "none"]
+    cases = [Case(name, (tmp_path / name,)) for name in "abc"]
+    note = noted(cases, "classes.csv", tmp_path)
+    what = repr(value.strip()) if value.strip() else "empty"
+    assert note.endswith(f"classes.csv gives 2 of 3 cases no class: {what} (a), no row (c)")
+
+
+def test_a_note_names_the_first_of_many(tmp_path):
+    cases = [Case(f"c{i}", (tmp_path / f"{i}",)) for i in range(9)]
+    (tmp_path / "t.csv").write_text("case,class\nc0,x\n")
+    note = noted(cases, "t.csv", tmp_path)
+    assert note.endswith("8 of 9 cases no class: no row (c1, c2, c3, c4, c5 and 3 more)")
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=;;;", "\ufeffsep=;"])
+def test_the_separator_that_a_spreadsheet_names_is_obeyed(attach, first):
+    assert attach(f"{first}\r\ncase;class\r\na;x, y\r\nb;z;\r\n;;\r\n") == ["x, y", "z"]
+    assert attach("sep=\t\ncase\tclass\na\tx\nb\ty") == ["x", "y"]
+    assert attach("sep=^\ncase^class\na^x\nb^y") == ["x", "y"]
+    with pytest.raises(UserError, match="case 'a' twice, in rows 3 and 4"):
+        attach("sep=,\ncase,class\na,x\na,y\n")
 
 
 def test_the_table_may_lie_elsewhere_or_beside_a_single_file(attach, tmp_path):
@@ -75,6 +117,10 @@ def test_the_table_may_lie_elsewhere_or_beside_a_single_file(attach, tmp_path):
         ("", r"columns are \[\]: expected a header with \['case', 'class'\]"),
         ("case;cause\na;x\n", r"columns are \['case', 'cause'\]"),
         ("case,class\n", "lists no case"),
+        ("case,class,age,Class \na,x,7,y\n", r"'class' \(column 2\) and 'Class' \(column 4\) are"),
+        ("case,Case,class\na,a,y\n", r"columns 'case' \(column 1\) and 'Case' \(column 2\)"),
+        ("case,class\na,NaN\nb,\n", r"2 of 2 cases no class: 'NaN' \(a\), empty \(b\): expected"),
+        ("sep=;\ncase,class\na,x\n", r"columns are \['case,class'\]"),
         ("case,class\na,x\nb,y\na,x\n", "lists case 'a' twice, in rows 2 and 4"),
         ("case,class\na,x\na.nii,x\n", "lists case 'a' twice, in rows 2 and 3"),
         ("case,class\na,x\n,y\n", "row 3 of .* names no case"),
@@ -94,7 +140,8 @@ def test_refusals_name_the_file_and_the_case(attach, content, said):
 def test_folders_name_the_classes():
     root = Path("cohort")
     inside = [Case("a", (root / "avm" / "a.nii",)), Case("b", (root / "nph" / "s" / "b.nii",))]
-    assert [case.target for case in labels.attach(inside, "folders", root)] == ["avm", "nph"]
+    found = labels.attach(inside, "folders", root)
+    assert [case.target for case in found] == ["avm", "nph"]
     for stray in (root / "c.nii", Path("other/avm/c.nii")):
         *_, other = labels.attach([*inside, Case("c", (stray,))], "folders", root)
         assert other.target is None

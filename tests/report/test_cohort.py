@@ -173,6 +173,7 @@ class How(NamedTuple):
     crop: str = "none"
     spacing: tuple | None = None
     intensity: str = "window -1000 to 400"
+    geometry: str = "affine"
 
 
 def test_each_step_of_preprocessing_has_a_line():
@@ -184,4 +185,5 @@ def test_each_step_of_preprocessing_has_a_line():
     ]
     lines = cohort.steps(How(crop="foreground", spacing=(1.0, 1.0, 2.5)))
     assert "cropped to the box around the foreground" in lines
+    assert "pixdim" in cohort.steps(How(geometry="pixdim"))[0]
     assert "resampled to voxels of 1x1x2.5 mm" in lines

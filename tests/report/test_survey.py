@@ -51,6 +51,17 @@ def named(count: int) -> list[str]:
     return [f"case_{i:03d}" for i in range(count)]
 
 
+def test_what_was_passed_over_is_counted_by_kind(shown):
+    cases = [facts(0), facts(1, passed_over=["RS.dcm (RT Structure Set)", "L.dcm (localizer)"])]
+    expected = (
+        "2 files beside volumes: RT Structure Set (1), localizer (1); the first is RS.dcm "
+        "(RT Structure Set)"
+    )
+    assert survey.summary(cases)["passed over"] == survey.passed_over(cases) == expected
+    assert any("passed over" in line for line in shown(named(2), cases))
+    assert survey.passed_over(cases[:1]) == ""
+
+
 def test_the_figures_of_a_cohort_are_right():
     cases = [facts(i) for i in range(5)]
     cases[4] |= {"dtype": "uint8", "labels": None}

@@ -1,7 +1,6 @@
 """Opens the volumes of all formats alike: a header now, the voxels when they are asked for."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rubik_jax.data.formats import arrays, nifti, packed, records
-from rubik_jax.data.formats.scan import SUFFIXES, Clip, Scan
+from rubik_jax.data.formats import arrays, nifti, packed, records, walk
+from rubik_jax.data.formats.scan import SUFFIXES, Clip, Scan, beside
 from rubik_jax.data.formats.signatures import kind_of, slices_in
 from rubik_jax.errors import UserError
 
@@ -30,6 +29,7 @@ def open_scan(
     row: tuple[str, int] | None = None,
     mask: bool = False,
     clip: Clip | None = None,
+    geometry: str = "affine",
 ) -> Scan:
     """Reads the header of a volume, whose format is found by what the file holds.
 
@@ -40,6 +40,7 @@ def open_scan(
         row: which of the many volumes of the one file.
         mask: whether the row's mask is meant, where it has one.
         clip: what is taken of a video; without it there is no volume in one.
+        geometry: "affine" or "pixdim", whose spacing is taken of a NIfTI where they differ.
 
     Raises:
         UserError: it cannot be read, in a sentence that names the file; the scan's `voxels` raises
@@ -47,7 +48,7 @@ def open_scan(
     """
     path, kind = _file_and_kind(path)
     with _told(path, f"cannot be read as {kind}"):
-        scan = _reader(path, kind, row, mask, clip).open()
+        scan = _reader(path, kind, row, mask, clip, geometry).open()
 
     def voxels() -> np.ndarray:
         with _told(path, "is damaged or cut short"):
@@ -68,16 +69,16 @@ def files(path: Path) -> list[Path]:
 
 
 def find(root: Path) -> list[Path]:
-    """What could be volumes below a folder, sorted; hidden files and folders are left out.
+    """What could be volumes below a folder, sorted; links and hidden ones as `walk` has them.
 
     Files whose names end as `SUFFIXES` has it, of a pair the header alone; folders that hold the
     slices of one DICOM series, and the first slice of each where a folder holds several.
     """
     found: list[Path] = []
-    for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if not name.startswith(".")]
-        found += (Path(folder) / name for name in names if _is_volume(name, names))
-        found += _series(Path(folder))
+    for folder, names in walk.folders(root):
+        lower = {name.lower() for name in names}
+        found += (folder / name for name in names if _is_volume(name, lower))
+        found += _series(folder) if names else ()
     return sorted(found)
 
 
@@ -87,11 +88,12 @@ def _reader(
     row: tuple[str, int] | None = None,
     mask: bool = False,
     clip: Clip | None = None,
+    geometry: str = "affine",
 ) -> _Reader:
     # SimpleITK takes longer to import than all else; most cohorts do without it, and without PyAV.
     match kind:
         case "NIfTI":
-            return _Reader(partial(nifti.open_scan, path), partial(nifti.files, path))
+            return _Reader(partial(nifti.open_scan, path, geometry), partial(nifti.files, path))
         case "NRRD" | "MetaImage":
             from rubik_jax.data.formats import itk
 
@@ -115,30 +117,29 @@ def _reader(
 def _file_and_kind(path: Path) -> tuple[Path, str]:
     """The file that holds the header, and its format."""
     with _told(path, "cannot be read"):
-        header = path.with_name(path.name.replace(".img", ".hdr"))
+        header = beside(path, ".hdr")
         path = header if header.is_file() else path
         if path.name == records.FILE:
             return path, "records"
         return path, "DICOM" if path.is_dir() else kind_of(path)
 
 
-def _is_volume(name: str, beside: list[str]) -> bool:
-    known = not name.startswith(".") and name.lower().endswith(SUFFIXES)
-    is_slice = name.lower().endswith(".dcm")
-    of_pair = name.endswith(".img") and name.replace(".img", ".hdr") in beside
-    return known and not is_slice and not of_pair
+def _is_volume(name: str, beside: Set[str]) -> bool:
+    """Whether it may be one by its name, and that of no file in lower case is its header's."""
+    name = name.lower()
+    of_pair = name.endswith(".img") and f"{name[:-4]}.hdr" in beside
+    return name.endswith(SUFFIXES) and not name.endswith(".dcm") and not of_pair
 
 
 def _series(folder: Path) -> list[Path]:
     try:
         if not slices_in(folder):
             return []
-        from rubik_jax.data.formats import dicom
+        from rubik_jax.data.formats import series
 
-        found = dicom.series(folder)
+        return series.listed(folder)
     except UserError:  # opening it will say why
         return [folder]
-    return [folder] if len(found) == 1 else [group[0].path for group in found]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Reads NIfTI-1 and NIfTI-2 of either byte order, as one file or a pair, gzipped or not."""
 
 import functools
+import itertools
 import logging
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from rubik_jax.data.formats import packed
-from rubik_jax.data.formats.scan import MOST_PACKED, Scan, without_ones
+from rubik_jax.data.formats.scan import MOST_PACKED, Scan, beside, without_ones
 from rubik_jax.data.formats.signatures import GZIP
 from rubik_jax.errors import UserError
 
@@ -17,10 +18,17 @@ _QUIET = logging.Logger(__name__, logging.CRITICAL + 1)
 _HEADER = 540  # bytes of a NIfTI-2 header; one of NIfTI-1 is shorter
 # Millimetres to the unit that the low bits of xyzt_units name; 0 is unknown, taken for millimetres.
 _UNITS = {1: 1000.0, 3: 0.001}
+# By how much voxels of two parts of a header may differ, and by how many voxels the corners.
+_UNLIKE, _APART = 0.01, 0.1
 
 
-def open_scan(path: Path) -> Scan:
+def open_scan(path: Path, geometry: str = "affine") -> Scan:
     """The header's word on the volume.
+
+    Args:
+        path: of the file, or of either of a pair.
+        geometry: whose spacing is taken where the two contradict each other: that of the "affine"
+            (the sform, or the qform where there is none), or "pixdim".
 
     Raises:
         UserError: no affine, or a header without its image, or that promises more than is there.
@@ -38,7 +46,13 @@ def open_scan(path: Path) -> Scan:
             f"more than it can hold"
         )
     voxels = functools.partial(_voxels, image, offset, shape, dtype, header.get_slope_inter())
-    return Scan(path, "NIfTI", shape, dtype, _affine(path, header), voxels)
+    affine = _affine(path, header)
+    spacing = _spacing(header, affine)
+    doubts = _doubts(header, affine, spacing, shape, geometry)
+    if geometry == "pixdim":
+        edges = nib.affines.voxel_sizes(affine)
+        affine[:3, :3] *= np.divide(spacing, edges, out=np.ones(3), where=edges > 0)
+    return Scan(path, "NIfTI", shape, dtype, affine, voxels, doubts=doubts)
 
 
 def read_header(path: Path) -> nib.Nifti1Header | nib.Nifti2Header:
@@ -60,10 +74,11 @@ def files(path: Path) -> list[Path]:
 
 
 def _image_of(path: Path) -> Path:
-    image = path.with_name(path.name.replace(".hdr", ".img"))
+    image = beside(path, ".img")
     if image == path or not image.is_file():
-        expected = path.with_suffix(".img").name
-        raise UserError(f"{path} is a header whose voxels are missing: expected {expected} with it")
+        raise UserError(
+            f"{path} is a header whose voxels are missing: expected {image.name} with it"
+        )
     return image
 
 
@@ -78,8 +93,50 @@ def _affine(path: Path, header: nib.Nifti1Header) -> np.ndarray:
             f"{path} has no affine (sform_code and qform_code are 0), so left and right are unknown"
         )
     affine = np.array(header.get_best_affine(), np.float64)
-    affine[:3] *= _UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
+    affine[:3] *= _unit(header)
     return affine
+
+
+def _spacing(header: nib.Nifti1Header, affine: np.ndarray) -> np.ndarray:
+    """Of pixdim, mm; along an axis where that says nothing, of the affine."""
+    own = np.abs(np.array(header["pixdim"][1:4], np.float64)) * _unit(header)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(own) & (own > 0), own, nib.affines.voxel_sizes(affine))
+
+
+def _doubts(
+    header: nib.Nifti1Header,
+    affine: np.ndarray,
+    spacing: np.ndarray,
+    shape: tuple[int, ...],
+    geometry: str,
+) -> tuple[str, ...]:
+    """Sentences on where sform, qform and pixdim contradict each other."""
+    edges = nib.affines.voxel_sizes(affine)
+    if not np.isfinite(affine).all() or len(shape) < 3:
+        return ()  # which is refused
+    if not np.allclose(spacing, edges, rtol=_UNLIKE, atol=0):
+        found = ["x".join(f"{edge:.4g}" for edge in of) for of in (edges, spacing)]
+        return (
+            f"the affine says voxels of {found[0]} mm and pixdim {found[1]} mm, of which "
+            f"{'pixdim' if geometry == 'pixdim' else 'the affine'} is taken (config.data.geometry)",
+        )
+    if not header["qform_code"] or not header["sform_code"]:
+        return ()
+    try:
+        other = np.array(header.get_qform(), np.float64)
+    except ValueError:  # a quaternion that is none
+        return ()
+    other[:3] *= _unit(header)
+    corners = np.array([(*c, 1) for c in itertools.product(*((0, n) for n in shape[:3]))])
+    apart = np.linalg.norm(corners @ (other - affine).T, axis=1).max()
+    if apart <= _APART * edges.min():
+        return ()
+    return (f"the sform and the qform place it up to {apart:.3g} mm apart: the sform is taken",)
+
+
+def _unit(header: nib.Nifti1Header) -> float:
+    return _UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
 
 
 def _voxels(

@@ -61,14 +61,17 @@ def slices_in(folder: Path) -> list[Path]:
         UserError: the folder, or a file that may be one, cannot be read.
     """
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-        return [
-            folder / name
-            for name in names
-            if not name.startswith(".") and name != "DICOMDIR" and _is_slice(folder / name)
-        ]
+        names = sorted(entry.name for entry in os.scandir(folder) if _may_be_slice(entry))
+        return [folder / name for name in names if _is_slice(folder / name)]
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _may_be_slice(entry: os.DirEntry) -> bool:
+    if entry.name.startswith(".") or entry.name.upper() == "DICOMDIR":
+        return False
+    lost = entry.is_symlink() and entry.name.lower().endswith(".dcm") and not entry.is_dir()
+    return lost or entry.is_file()
 
 
 def _is_slice(path: Path) -> bool:

@@ -4,11 +4,12 @@
 since 2023   BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz, ...-t1c, ...-t2w, ...-t2f, ...-seg
 """
 
-import glob
 import re
 from pathlib import Path
 
 from rubik_jax.data.cases import Case, Where, choose, existing
+from rubik_jax.data.formats import walk
+from rubik_jax.data.formats.scan import lowered
 from rubik_jax.errors import UserError
 
 # In the order of the channels.
@@ -43,10 +44,9 @@ def cases(where: Where) -> list[Case]:
     known = tuple(MODALITIES)
     kinds = tuple(known[i] for i in choose(known, where.modalities))
     found: dict[str, dict[str, Path]] = {}
-    for relative in sorted(glob.glob("**/*.nii*", root_dir=root, recursive=True)):
-        file = root / relative
-        match = _FILE.fullmatch(file.name)
-        if not match or file.is_dir():  # some unpack to x_t1.nii/x_t1.nii
+    for file in walk.files(root):
+        match = _FILE.fullmatch(lowered(file.name))
+        if not match:
             continue
         files, kind = found.setdefault(match["case"], {}), _KINDS[match["suffix"]]
         if kind in files:

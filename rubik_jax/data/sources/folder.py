@@ -18,6 +18,8 @@ from pathlib import Path
 
 from rubik_jax.data import formats
 from rubik_jax.data.cases import Case, Where, existing, stem
+from rubik_jax.data.formats import walk
+from rubik_jax.data.formats.scan import lowered
 from rubik_jax.data.formats.signatures import slices_in
 from rubik_jax.data.naming import name_files
 from rubik_jax.errors import UserError
@@ -46,9 +48,7 @@ def cases(where: Where) -> list[Case]:
     sole = root.resolve().name
     if root.is_file():
         root, modalities, sole = root.parent, (glob.escape(root.name),), stem(root.name)
-    if next(root.iterdir(), None) is None:
-        raise UserError(f"config.data.path is {root}, which is an empty folder")
-
+    _refuse_empty(root)
     if not modalities and (root / "dataset.json").is_file():
         raise UserError(
             f"{root} holds a dataset.json, as the Decathlon and nnU-Net write it: expected "
@@ -69,7 +69,7 @@ def cases(where: Where) -> list[Case]:
     *images, labels = name_files(patterns, (*found, claimed), sole)
     _refuse_strangers(masks, labels, images)
     called = modalities if len(modalities) > 1 else ()
-    return [
+    found = [
         Case(
             name,
             tuple(_path(root, files.get(name)) for files in images),
@@ -78,21 +78,23 @@ def cases(where: Where) -> list[Case]:
         )
         for name in sorted(set().union(*images))
     ]
+    return _without_links(found)
 
 
 def _match(root: Path, pattern: str, besides: Set[str] = frozenset()) -> list[str]:
-    """The files that a glob matches, relative to the folder, hidden ones left out.
+    """The files that a glob matches, relative to the folder, as `walk` lists them.
 
     A folder counts where it holds DICOM slices, and is passed over where something in it matches;
     of a header and its file of voxels the header counts.
     """
-    paths = glob.glob(pattern, root_dir=root, recursive=True)
-    found = {file for file in paths if file and _place(root, file) not in besides}
+    paths = walk.match(root, pattern)
+    found = {file for file in paths if _place(root, file) not in besides}
     above = {str(folder) for file in found for folder in Path(file).parents}
-    volumes = sorted(file for file in found - above if not _is_half(file, found))
+    lower = {*map(lowered, found)}
+    volumes = sorted(file for file in found - above if not _is_half(file, lower))
     for file in volumes:
         path = root / file
-        if path.is_dir() and not any(slices_in(Path(folder)) for folder, _, _ in os.walk(path)):
+        if path.is_dir() and not any(slices_in(folder) for folder, _ in walk.folders(path)):
             raise UserError(
                 f"{path} matches {pattern!r} but is a folder without DICOM slices: expected a "
                 "volume's file or such a folder"
@@ -105,7 +107,7 @@ def _match(root: Path, pattern: str, besides: Set[str] = frozenset()) -> list[st
 def _volumes(root: Path, besides: Set[str]) -> list[str]:
     """Whatever below the folder could be a volume, relative to it."""
     found = formats.find(root)
-    if not found:
+    if not found and not slices_in(root):
         raise UserError(
             f"no volume lies in {root}: expected files that end in {', '.join(formats.SUFFIXES)}, "
             "or folders of DICOM slices"
@@ -114,10 +116,30 @@ def _volumes(root: Path, besides: Set[str]) -> list[str]:
     return [file for file in found if _place(root, file) not in besides]
 
 
-def _is_half(file: str, found: Set[str]) -> bool:
+def _is_half(file: str, lower: Set[str]) -> bool:
     """Whether it is read by its header, which was found as well."""
-    name, suffix = os.path.splitext(file)
-    return any(name + end in found for end in _HEADERS.get(suffix, ()))
+    name, suffix = os.path.splitext(lowered(file))
+    return any(name + end in lower for end in _HEADERS.get(suffix, ()))
+
+
+def _without_links(cases: list[Case]) -> list[Case]:
+    """The cases without those whose images are links to those of another, as it has them."""
+    linked = [c.name for c in cases if all(image.is_symlink() for image in filter(None, c.images))]
+    if not linked:
+        return cases
+    own = {c.name: tuple(image and walk.identity(str(image)) for image in c.images) for c in cases}
+    plain = {files for name, files in own.items() if name not in {*linked}}
+    twice = {name for name in linked if own[name] in plain}
+    return [case for case in cases if case.name not in twice]
+
+
+def _refuse_empty(root: Path) -> None:
+    try:
+        empty = next(root.iterdir(), None) is None
+    except OSError as error:
+        raise UserError(f"{root} is a folder that can't be listed: {error.strerror}") from error
+    if empty:
+        raise UserError(f"config.data.path is {root}, which is an empty folder")
 
 
 def _refuse_strangers(masks: str, labels: dict[str, str], images: list[dict[str, str]]) -> None:

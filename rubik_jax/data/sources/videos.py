@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rubik_jax.data.cases import Case, Where, existing
+from rubik_jax.data.formats import walk
 from rubik_jax.errors import UserError
 
 
@@ -23,12 +24,8 @@ def cases(where: Where) -> list[Case]:
 
 
 def below(root: Path) -> list[Path]:
-    """The videos below a folder; hidden ones are left out."""
-    return sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() == ".avi" and not file.name.startswith(".")
-    )
+    """The videos below a folder; links and hidden ones as `walk` has them."""
+    return [file for file in walk.files(root) if file.suffix.lower() == ".avi"]
 
 
 def case_of(file: Path, where: Where) -> Case:
