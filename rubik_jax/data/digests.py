@@ -89,6 +89,7 @@ class Digests:
         if not pending or not self._keep:
             return
         try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             if self._outdated > len(self._kept) + _SPARE:
                 kept = [_line(state, digest) for state, digest in self._kept.items()]
                 with whole(self._file) as file:
@@ -124,8 +125,8 @@ def remembered(folder: Path, *, keep: bool = True) -> Iterator[Digests]:
     """The digests that a folder remembers.
 
     Args:
-        folder: of a store; it need not be there.
-        keep: whether new ones are written into it.
+        folder: of a store, which need not be there.
+        keep: whether new ones are written into it, which is made then.
     """
     digests = Digests(folder, keep=keep)
     try:

@@ -49,6 +49,11 @@ def content_of(case: Case, digests: Digests) -> Content:
     )
 
 
+def first_of(case: Case, digests: Digests) -> str:
+    """`Content.first` of a case, whose other files are not read; raises as `content_of`."""
+    return digest_of(next(path for path in case.images if path is not None), case.row, digests)
+
+
 def digest_of(path: Path, row: tuple[str, int] | None, digests: Digests) -> str:
     """A digest of all files that a volume is read from, and of which row of them it is.
 

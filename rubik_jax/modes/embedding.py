@@ -17,6 +17,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.export import Source
 from rubik_jax.metrics import for_json
 from rubik_jax.modes import cohort
+from rubik_jax.modes.comparing import CASES, changes, note_changed
 from rubik_jax.modes.opening import Run, window_of
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.report import tables
@@ -24,7 +25,7 @@ from rubik_jax.report.progress import say, track
 
 FOLDER = "embeddings"  # in the run's, where no other is named
 ARRAYS, TABLE, PROBE = "embeddings.npz", "embeddings.csv", "probe.json"
-COHORT = ("source", "path", "name", "modalities", "count")  # decide on which cases there are
+COHORT = ("source", "name", "modalities", "count")  # decide on which cases there are
 MOST = 512  # cases of a part that are looked at while a run trains
 
 
@@ -41,11 +42,11 @@ def embed_cases(
             these are in no part of the run's split.
 
     Raises:
-        UserError: the run, or the cases, can't be read.
+        UserError: the run, or the cases, can't be read; or without an output, they are others.
     """
     if output is not None and (output / workdir.CONFIG).exists():
         raise UserError(f"--output={output} is a run; expected a folder of its own")
-    output = output or folder / FOLDER
+    own, output = output is None, output or folder / FOLDER
     source = export.load_source(folder)
     window = window_of(config)
     store, cases, skipped = _open(config, source, window)
@@ -60,6 +61,12 @@ def embed_cases(
     )
     stages = embed.by_stage(found, config.model.encoder.widths)
     other = {f"data.{name}" for name in COHORT} & {*changed}
+    moved = config.data.path if "data.path" in changed else None
+    mine = [name for name in store.names if name in source.description.get(CASES, ())]
+    if own:
+        note_changed(source.description, store, mine, moved=moved)
+    elif moved is not None:
+        other |= {*changes(source.description, store, mine)} if mine else {"data.path"}
     parts = {} if other else split_of(folder)._asdict()
     part_of = {name: part for part, names in parts.items() for name in names}
     gone = part_of.keys() - {*store.names} - skipped.keys()

@@ -9,6 +9,7 @@ import pytest
 
 from rubik_jax.data import digests
 from rubik_jax.data.digests import FILE, Digests, remembered
+from rubik_jax.data.identity import digest_of
 from rubik_jax.errors import UserError
 
 
@@ -133,8 +134,8 @@ def test_processes_share_the_file(tmp_path, settled):
 
 def test_a_store_that_cannot_be_written_costs_time_alone(tmp_path, settled, reads):
     file = written(tmp_path / "a")
-    assert take(tmp_path / "nowhere", file) == take(tmp_path, file, keep=False)
-    assert not (tmp_path / "nowhere").exists() and not (tmp_path / FILE).exists()
+    assert take(file / "below", file) == take(tmp_path / "nowhere", file, keep=False)
+    assert file.is_file() and not (tmp_path / "nowhere").exists()
     assert reads == ["a", "a"]
 
 
@@ -145,3 +146,27 @@ def test_a_file_that_is_gone_or_written_all_the_while_is_refused(tmp_path, monke
     monkeypatch.setattr(digests, "_digest", lambda path: written(path, b"x" * next(contents)).name)
     with pytest.raises(UserError, match=r"a changes while it is read: expected a file that is"):
         take(tmp_path, file)
+
+
+META = (
+    "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+    "DimSize = 4 5 2\nElementType = MET_SHORT\nElementDataFile = "
+)
+NRRD = (
+    "NRRD0004\ntype: short\ndimension: 3\nspace: LPS\nsizes: 4 5 2\nendian: little\n"
+    "encoding: raw\ndata file: "
+)
+
+
+@pytest.mark.parametrize("header", [META, NRRD])
+@pytest.mark.parametrize(
+    "named", ["LIST 2\ns1.raw\ns2.raw\n", "s%d.raw 1 2 1 2\n", "s%d.raw 1 2 1"]
+)
+def test_every_file_that_a_header_lists_counts(tmp_path, header, named):
+    path = tmp_path / ("a.mhd" if header is META else "a.nhdr")
+    path.write_text(header + named)
+    for i in (1, 2):
+        written(tmp_path / f"s{i}.raw", bytes(40))
+    known = digest_of(path, None, Digests(tmp_path, keep=False))
+    written(tmp_path / "s2.raw", bytes(39) + b"1")
+    assert digest_of(path, None, Digests(tmp_path, keep=False)) != known
