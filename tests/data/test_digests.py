@@ -160,7 +160,7 @@ NRRD = (
 
 @pytest.mark.parametrize("header", [META, NRRD])
 @pytest.mark.parametrize(
-    "named", ["LIST 2\ns1.raw\ns2.raw\n", "s%d.raw 1 2 1 2\n", "s%d.raw 1 2 1"]
+    "named", ["LIST 2\ns1.raw\ns2.raw\n", "LIST\ns1.raw\ns2.raw", "s%d.raw 1 2 1"]
 )
 def test_every_file_that_a_header_lists_counts(tmp_path, header, named):
     path = tmp_path / ("a.mhd" if header is META else "a.nhdr")
