@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from rubik_jax import checkpoints
-from rubik_jax.errors import Interrupted
+from rubik_jax.data.identity import Content
+from rubik_jax.data.store import Store
+from rubik_jax.errors import Interrupted, UserError
 from rubik_jax.main import main
+from rubik_jax.modes.comparing import changes, note_changed
 
 REPOSITORY = Path(__file__).parents[1]
 CASES = "abcdef"
@@ -183,6 +186,25 @@ def test_a_run_that_is_older_goes_on_with_a_note(home, capsys):
     for command in (COMMAND, EVALUATE):
         assert main(command) == 0
         assert "note: the run is older than the comparison" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (Content(["a", None], "m", "d"), ""),
+        (Content(["a", "b"], "m", "d"), "another image (of its 2, the one at place 2)"),
+        (Content(["a"], "m", "d"), "1 images, not 2,"),
+        (Content(["a", None], "n", "d"), "another mask"),
+        (Content(["a", None], None, "d"), "no mask"),
+        (Content(["a", None], "m", "e"), "other labels or channels by its source"),
+    ],
+)
+def test_what_changed_is_named(now, said):
+    about = {"cases": {"x": Content(["a", None], "m", "d")._asdict()}}
+    store = Store(Path(), ({"name": "x", "content": now._asdict()}, {"name": "y", "content": {}}))
+    assert changes(about, store.only(["x"]), ["x", "y"]) == ({"x": said} if said else {})
+    with pytest.raises(UserError, match=r"config\.data\.path=/b holds none of the cases"):
+        note_changed(about, store.only(["x"]), ["y"], moved="/b")
 
 
 def test_what_a_run_has_seen_is_known_by_what_it_holds(begun, capsys):

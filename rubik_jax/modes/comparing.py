@@ -1,6 +1,7 @@
 """Compares the cases of a run with those that it was begun with, by what their files hold."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,22 @@ def refuse_changed(folder: Path, about: Mapping[str, Any], store: Store) -> None
         )
 
 
+@contextmanager
+def expecting_own(moved: str | None) -> Iterator[None]:
+    """Adds to a mistake from within that other cases than the run's need a folder of their own.
+
+    Args:
+        moved: where the data are looked for, if that isn't where the run had them; else None.
+    """
+    try:
+        yield
+    except UserError as error:
+        if moved is None:
+            raise
+        more = f"config.data.path={moved} isn't the run's own; expected --output=FOLDER for others"
+        raise UserError(f"{error} ({more})", knob=error.knob) from error
+
+
 def note_changed(
     about: Mapping[str, Any], store: Store, names: Sequence[str], *, moved: str | None
 ) -> None:
@@ -65,7 +82,7 @@ def note_changed(
     Args:
         about: what the run's checkpoint says of it.
         store: holds the cases that there are now.
-        names: of those that are evaluated.
+        names: of those that are evaluated; those that the run doesn't know are passed over.
         moved: where the data are looked for, if that isn't where the run had them.
 
     Raises:
@@ -73,14 +90,18 @@ def note_changed(
     """
     if _is_older(about):
         return
+    if moved is not None and about[CASES].keys().isdisjoint(names):
+        raise UserError(
+            f"config.data.path={moved} holds none of the cases that the run had; expected "
+            "--output=FOLDER for others"
+        )
     found = changes(about, store, names)
     if not found:
         return
     if moved is not None:
         raise UserError(
             f"config.data.path={moved} holds other data than the run had: {_first(found)} "
-            f"({len(found)} of {len(names)} cases differ); expected the same files, or "
-            "--output=FOLDER for what is found of others"
+            f"({len(found)} of {len(names)} cases differ); expected --output=FOLDER for others"
         )
     say(
         f"note: {len(found)} of {len(names)} cases changed since the run was trained: "

@@ -17,7 +17,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.export import Source
 from rubik_jax.metrics import for_json
 from rubik_jax.modes import cohort
-from rubik_jax.modes.comparing import CASES, changes, note_changed
+from rubik_jax.modes.comparing import expecting_own, note_changed
 from rubik_jax.modes.opening import Run, window_of
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.report import tables
@@ -25,7 +25,7 @@ from rubik_jax.report.progress import say, track
 
 FOLDER = "embeddings"  # in the run's, where no other is named
 ARRAYS, TABLE, PROBE = "embeddings.npz", "embeddings.csv", "probe.json"
-COHORT = ("source", "name", "modalities", "count")  # decide on which cases there are
+COHORT = ("source", "path", "name", "modalities", "count")  # decide on which cases there are
 MOST = 512  # cases of a part that are looked at while a run trains
 
 
@@ -49,7 +49,9 @@ def embed_cases(
     own, output = output is None, output or folder / FOLDER
     source = export.load_source(folder)
     window = window_of(config)
-    store, cases, skipped = _open(config, source, window)
+    moved = config.data.path if own and "data.path" in changed else None
+    with expecting_own(moved):
+        store, cases, skipped = _open(config, source, window)
     forward = parallel.mapped_response(
         embed.make_response(config.model.to_dict()), embed.encoder_of(source.variables)
     )
@@ -60,13 +62,9 @@ def embed_cases(
         batch_size=config.batch_size,
     )
     stages = embed.by_stage(found, config.model.encoder.widths)
-    other = {f"data.{name}" for name in COHORT} & {*changed}
-    moved = config.data.path if "data.path" in changed else None
-    mine = [name for name in store.names if name in source.description.get(CASES, ())]
     if own:
-        note_changed(source.description, store, mine, moved=moved)
-    elif moved is not None:
-        other |= {*changes(source.description, store, mine)} if mine else {"data.path"}
+        note_changed(source.description, store, store.names, moved=moved)
+    other = not own and {f"data.{name}" for name in COHORT} & {*changed}
     parts = {} if other else split_of(folder)._asdict()
     part_of = {name: part for part, names in parts.items() for name in names}
     gone = part_of.keys() - {*store.names} - skipped.keys()

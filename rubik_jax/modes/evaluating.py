@@ -18,7 +18,7 @@ from rubik_jax.judge import Judged, Sliding, judge_classes, judge_masks
 from rubik_jax.metrics import for_json
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
-from rubik_jax.modes.comparing import contents, note_changed
+from rubik_jax.modes.comparing import contents, expecting_own, note_changed
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import Division, split_of
 from rubik_jax.report import tables
@@ -105,8 +105,9 @@ def report(folder: Path, config: ConfigDict, run: Run) -> None:
 def _open_again(folder: Path, config: ConfigDict, changed: Collection[str]) -> Run:
     """The run with the split that it has, whatever has been added to the cohort since."""
     about = checkpoints.describe(checkpoints.find(folder))
-    run = open_run(config, lambda *_: Division(split_of(folder), {}), about)
     moved = config.data.path if "data.path" in changed else None
+    with expecting_own(moved):
+        run = open_run(config, lambda *_: Division(split_of(folder), {}), about)
     note_changed(about, run.store, getattr(run.split, _part(run)), moved=moved)
     return run
 
