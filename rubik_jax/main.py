@@ -92,9 +92,10 @@ def _run(command: Command, said: str) -> int:
             raise UserError(f"{lacking} is missing; expected a file or folder to predict, and one")
         predict(folder, config, command.input, command.output)
     else:
-        if command.changed and command.output is None:
+        others = [name for name in command.changed if name not in workdir.INCIDENTAL]
+        if others and command.output is None:
             raise UserError(
-                f"config.{command.changed[0]} differs from the run's; expected --output=FOLDER, "
+                f"config.{others[0]} differs from the run's; expected --output=FOLDER, "
                 "for what is found in another way than the run's own"
             )
         if command.mode == "embed":
@@ -104,7 +105,7 @@ def _run(command: Command, said: str) -> int:
         else:
             from rubik_jax.modes.evaluating import evaluate
 
-            evaluate(folder, config, command.output)
+            evaluate(folder, config, command.output, command.changed)
     return DONE
 
 
@@ -149,6 +150,8 @@ def _parse(arguments: list[str]) -> Command:
         raise UserError("--config is missing; expected e.g. --config=configs/pretrain.py")
     config = values.config
     _check(config, values.mode)
+    for each in (config,) if before is None else (config, before):
+        each.update_from_flattened_dict(workdir.rooted(each.to_dict()))
     changed = () if before is None else _changed(before, config)
     paths = (Path(p).expanduser() if p else None for p in (values.input, values.output))
     return Command(values.mode, folder, config, changed, values.dry_run, *paths)

@@ -13,6 +13,12 @@ CONFIG, SPLIT, RESULTS = "config.json", "split.json", "results.json"
 SKIPPED, DATA_REPORT = "skipped.csv", "data_report.html"
 _EARLIER = (SKIPPED, DATA_REPORT)  # what may lie there before the run begins
 
+# What says where the data lie and how they are worked off. It changes nothing of a run: whether
+# the cases are the same is decided by what their files hold.
+INCIDENTAL = ("data.path", "data.store", "data.compress", "data.workers")
+# Knobs that name a file or folder as seen from where the command is given.
+PATHS = ("data.path", "data.store", "data.split.run", "data.split.file", "init_from")
+
 
 def check(workdir: Path, config: dict[str, Any]) -> None:
     """Refuses a directory that another run lives in, or that can't be one.
@@ -36,14 +42,43 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
     if not begun(workdir):
         return
     then, now = flat(settled(workdir)), flat(config)
-    differing = sorted(k for k in then.keys() | now.keys() if then.get(k) != now.get(k))
-    if differing:
-        knob = differing[0]
-        more = f" (and {len(differing) - 1} more knobs)" if len(differing) > 1 else ""
+    others = differing(workdir, then, now)
+    if others:
+        knob = others[0]
+        more = f" (and {len(others) - 1} more knobs)" if len(others) > 1 else ""
         raise UserError(
             f"--workdir={workdir} holds a run with config.{knob}={then.get(knob)}, not "
             f"{now.get(knob)}{more}; expected the same config, or another folder"
         )
+
+
+def differing(workdir: Path, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The knobs in which two flat configs mean another run, sorted.
+
+    Args:
+        workdir: where the run lies.
+        then: the knobs that it was begun with.
+        now: those that are given.
+    """
+    return sorted(
+        name
+        for name in then.keys() | now.keys()
+        if then.get(name) != now.get(name)
+        and not _ends(name, INCIDENTAL)
+        and not (_ends(name, PATHS) and _same_place(workdir, then.get(name), now.get(name)))
+    )
+
+
+def rooted(config: dict[str, Any]) -> dict[str, str]:
+    """The knobs of `PATHS` that are set, by their dotted names, as absolute paths.
+
+    A run is gone on with, evaluated and started from in other working directories than its own.
+    """
+    return {
+        name: str(Path(value).expanduser().absolute())
+        for name, value in flat(config).items()
+        if _ends(name, PATHS) and value
+    }
 
 
 def settled(workdir: Path) -> dict[str, Any]:
@@ -128,3 +163,20 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
             flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
         )
     return found
+
+
+def _ends(name: str, knobs: tuple[str, ...]) -> bool:
+    """Whether it is one of those, of a run or of a kind of run in a plan."""
+    return f".{name}".endswith(tuple(f".{knob}" for knob in knobs))
+
+
+def _same_place(workdir: Path, then: str | None, now: str | None) -> bool:
+    """Whether both are one place, or one that was moved together with the run."""
+    if not (then and now):
+        return False
+    old, new = (Path(path).expanduser().resolve() for path in (then, now))
+    if old == new:
+        return True
+    above = zip((old, *old.parents), (new, *new.parents), strict=False)
+    there = next((after for before, after in above if before.name != after.name), None)
+    return there in workdir.resolve().parents and not old.exists()

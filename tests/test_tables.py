@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import shutil
 import threading
 import time
 
@@ -87,6 +88,7 @@ def test_commands_give_the_cells_own_configs(tmp_path, cohort):
     for cell in plan_of(tmp_path, f"cohort={cohort}", **knobs):
         read = command._parse(shlex.split(cell.command)[2:])
         assert read.folder == tmp_path / cell.name
+        cell.config.update_from_flattened_dict(workdir.rooted(cell.config.to_dict()))
         assert json.loads(read.config.to_json()) == json.loads(cell.config.to_json())
 
 
@@ -354,6 +356,10 @@ def test_command_writes_the_tables(tmp_path, capsys):
     capsys.readouterr()
     assert main([*words, "--dry_run"]) == 0
     assert "1 done" in capsys.readouterr().out
+    assert main(words) == 0
+    assert [file.stat().st_mtime_ns for file in results] == before
+    shutil.move(tmp_path / "scans", tmp_path / "scratch")
+    words = [*(word.replace("scans", "scratch") for word in words), "--config.data.workers=1"]
     assert main(words) == 0
     assert [file.stat().st_mtime_ns for file in results] == before
     # What was run with other knobs is nothing that this plan's tables could show.

@@ -138,3 +138,53 @@ def test_a_run_from_before_a_knob_goes_on_as_it_did_without(run):
         workdir.check(run, now)
     workdir.write(run / workdir.CONFIG, {"data": {"source": "folder"}})
     assert workdir.settled(run)["data"]["geometry"] == "affine"
+
+
+@pytest.mark.parametrize("knob", workdir.INCIDENTAL)
+def test_what_does_not_define_a_run_does_not_block_it(run, knob):
+    _, name = knob.split(".")
+    for then, now in (("one", "two"), (None, "two")):
+        workdir.write(run / workdir.CONFIG, CONFIG | {"data": {name: then}})
+        workdir.check(run, CONFIG | {"data": {name: now}})
+    workdir.begin(run, CONFIG | {"data": {name: "two"}}, SPLIT)  # as it is found from now on
+    assert workdir.read(run / workdir.CONFIG)["data"] == {name: "two"}
+
+
+def differing(run, then, now):
+    return workdir.differing(run, {"init_from": then}, {"init_from": now})
+
+
+def test_one_place_by_two_paths_is_no_difference(run, monkeypatch):
+    home = run.parent
+    monkeypatch.chdir(home)
+    (home / "link").symlink_to(home / "pre")
+    for now in ("pre", "./pre", "run/../pre", "link", str(home / "pre")):
+        assert not differing(run, "pre", now)
+    for then, now in (("pre", "post"), (None, "pre"), ("pre", None), ("", "pre")):
+        assert differing(run, then, now) == ["init_from"]
+
+
+def test_a_place_may_have_moved_together_with_the_run(run):
+    home = run.parent
+    assert not differing(run, "/scratch/one/pre", f"{home}/pre")
+    assert not differing(run, "/scratch/one/runs/pre", f"{home}/runs/pre")
+    assert differing(run, "/scratch/one/pre", f"{home}/post")
+    assert differing(run, "/scratch/one/pre", "/scratch/two/pre")
+    (home / "one" / "pre").mkdir(parents=True)
+    assert differing(run, f"{home}/one/pre", f"{home}/pre")  # which are two
+
+
+def test_paths_are_made_absolute_and_nothing_else_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    data = {"path": "scans", "store": "~/store", "masks": "*_mask.nii.gz", "labels": "classes.csv"}
+    split = {"file": "parts.csv", "run": None}
+    config = {"init_from": "/runs/a", "data": data | {"split": split}, "segment": {"data": data}}
+    assert workdir.rooted(config) == {
+        "init_from": "/runs/a",
+        "data.path": f"{tmp_path}/scans",
+        "data.store": "/home/me/store",
+        "data.split.file": f"{tmp_path}/parts.csv",
+        "segment.data.path": f"{tmp_path}/scans",
+        "segment.data.store": "/home/me/store",
+    }

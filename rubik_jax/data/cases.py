@@ -69,7 +69,7 @@ class Case(NamedTuple):
 
 
 def file_of(case: Case) -> str:
-    """What tells a case's first image from any other, whatever the case is called."""
+    """The place of a case's first image, which runs noted before they noted what it holds."""
     first = next(path for path in case.images if path is not None)
     return "#".join(map(str, (first.resolve(), *(case.row or ()))))
 

@@ -1,6 +1,5 @@
 """Makes the entries of a store: a case is read, described, prepared, and written whole or not."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,14 +20,15 @@ from rubik_jax.data import (
     volumes,
 )
 from rubik_jax.data.cases import Case, short
-from rubik_jax.data.identity import identities
+from rubik_jax.data.digests import Digests, remembered
+from rubik_jax.data.identity import combined, content_of
 from rubik_jax.data.preprocess import Prepared, Preprocessing
 from rubik_jax.data.store import Store, stem
 from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
 # A part of every key: raise it whenever the same files and knobs would give other voxels.
-FORMAT = 3
+FORMAT = 4
 # Seconds after which nobody is still writing a temporary file.
 _ABANDONED = 24 * 3600
 
@@ -104,7 +104,7 @@ def build(
 
     def one(case: Case) -> tuple[dict | None, str]:
         try:
-            return _entry(case, root, how, compress), ""
+            return _entry(case, root, how, compress, digests), ""
         except StoreError:
             raise
         except UserError as error:
@@ -112,7 +112,8 @@ def build(
                 raise
             return None, str(error)
 
-    found = in_threads(one, cases, workers=workers, progress=progress)
+    with remembered(root) as digests:
+        found = in_threads(one, cases, workers=workers, progress=progress)
     skipped = {case.name: reason for case, (_, reason) in zip(cases, found, strict=True) if reason}
     if len(skipped) == len(cases):
         name, reason = next(iter(skipped.items()))
@@ -120,13 +121,15 @@ def build(
     return Built(Store(root, tuple(entry for entry, _ in found if entry)), skipped)
 
 
-def find(case: Case, root: Path, how: Preprocessing, *, compress: bool = False) -> dict | None:
+def find(
+    case: Case, root: Path, how: Preprocessing, digests: Digests, *, compress: bool = False
+) -> dict | None:
     """What the store says about the case, or None where it does not hold it so.
 
     Raises:
         UserError: a file of the case is not there.
     """
-    return _kept(case, root, _begun(case, how, compress))
+    return _kept(case, root, _begun(case, how, compress, digests))
 
 
 def ready(case: Case, how: Preprocessing) -> Ready:
@@ -199,14 +202,18 @@ def refuse_unequal_channels(cases: Sequence[Case]) -> None:
             )
 
 
-def _entry(case: Case, root: Path, how: Preprocessing, compress: bool) -> dict:
+def _entry(case: Case, root: Path, how: Preprocessing, compress: bool, digests: Digests) -> dict:
     """What the store says about the case, which is prepared unless it is there already."""
-    entry = _begun(case, how, compress)
+    entry = _begun(case, how, compress, digests)
     known = _kept(case, root, entry)
     if known:
         return known
     record, array_file, label_file = _files(root, entry)
     prepared, described, _ = ready(case, how)
+    if _begun(case, how, compress, digests) != entry:
+        raise UserError(
+            f"case {case.name!r} changed while it was read: expected files that stay as they are"
+        )
     save = partial(arrays_on_disk.save, compress=compress)
     noted = {"labels": {}, "places": []}
     if prepared.labels is not None:
@@ -236,20 +243,11 @@ def _kept(case: Case, root: Path, begun: dict) -> dict | None:
     return None
 
 
-def _begun(case: Case, how: Preprocessing, compress: bool) -> dict:
-    """The part of an entry that says where its files are."""
-    return {"name": case.name, "key": _key(case, how, compress), "compress": compress}
-
-
-def _key(case: Case, how: Preprocessing, compress: bool) -> str:
-    """Another key whenever the files, their order, or what is done to them changes."""
-    files = [None if path is None else identities(path) for path in case.images]
-    label = None if case.label is None else identities(case.label)
-    case = case._replace(images=files, label=label, target=None, part=None)  # which are not kept
-    # Of volumes nothing is said that there was no need to say before there were videos.
-    fields = [value for name, value in case._asdict().items() if name != "clip" or value]
-    said = [FORMAT, *fields, preprocess.to_json(how), compress]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+def _begun(case: Case, how: Preprocessing, compress: bool, digests: Digests) -> dict:
+    """The part of an entry that says what it is of, and so where its files are."""
+    content = content_of(case, digests)._asdict()
+    key = combined([FORMAT, content, preprocess.to_json(how), compress])[:12]
+    return {"name": case.name, "key": key, "compress": compress, "content": content}
 
 
 def _files(root: Path, entry: dict) -> tuple[Path, Path, Path]:

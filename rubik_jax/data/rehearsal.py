@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rubik_jax.data import entries, store
 from rubik_jax.data.cases import Case
+from rubik_jax.data.digests import Digests, remembered
 from rubik_jax.data.preprocess import Preprocessing
 from rubik_jax.errors import UserError
 
@@ -63,16 +64,17 @@ def look(
 
     def one(i: int) -> tuple[int, Looked] | None:
         late = end is not None and time.monotonic() > end
-        return None if late else (i, _look(cases[i], Path(root), how, compress))
+        return None if late else (i, _look(cases[i], Path(root), how, compress, digests))
 
-    found = entries.in_threads(one, _spread(len(cases)), workers=workers, progress=progress)
+    with remembered(Path(root), keep=False) as digests:
+        found = entries.in_threads(one, _spread(len(cases)), workers=workers, progress=progress)
     return [looked for _, looked in sorted(found, key=lambda each: each[0])]
 
 
-def _look(case: Case, root: Path, how: Preprocessing, compress: bool) -> Looked:
+def _look(case: Case, root: Path, how: Preprocessing, compress: bool, digests: Digests) -> Looked:
     begun = time.monotonic()
     try:
-        entry = entries.find(case, root, how, compress=compress)
+        entry = entries.find(case, root, how, digests, compress=compress)
         if entry:
             shape, size = tuple(entry["shape"]), store.size(entry)
             return Looked(case.name, entry["facts"], kept=True, shape=shape, size=size)

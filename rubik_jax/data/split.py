@@ -148,15 +148,19 @@ def inherit(cases: Sequence[Case], run_split: Split) -> Split | None:
 
 
 def check_seen(
-    parts: Split, seen: Mapping[str, str], files: Mapping[str, str], allowed: tuple[str, ...] = ()
+    parts: Split,
+    seen: Mapping[str, str],
+    files: Mapping[str, Collection[str]],
+    allowed: tuple[str, ...] = (),
 ) -> None:
     """Refuses test cases that the weights have been trained on or chosen by.
 
     Args:
         parts: the split of the run to come.
-        seen: case → its first file, of all that the run which `config.init_from` names, and those
-            that it came from, have trained on or been chosen by.
-        files: case → its first file, of the run to come; one that goes by another name is known.
+        seen: case → what identifies its first file, of all that the run which `config.init_from`
+            names, and those that it came from, have trained on or been chosen by.
+        files: case → the same in all forms there are, of the run to come; a case that goes by
+            another name is known.
         allowed: cases that may be tested nevertheless; ("*",) for all.
 
     Raises:
@@ -168,7 +172,7 @@ def check_seen(
     found = [
         name
         for name in parts.test
-        if (name in seen or files[name] in known) and name not in allowed
+        if (name in seen or not known.isdisjoint(files[name])) and name not in allowed
     ]
     if found:
         raise UserError(

@@ -17,6 +17,7 @@ from rubik_jax.errors import UserError
 from rubik_jax.export import Source
 from rubik_jax.metrics import for_json
 from rubik_jax.modes import cohort
+from rubik_jax.modes.comparing import expecting_own, note_changed
 from rubik_jax.modes.opening import Run, window_of
 from rubik_jax.modes.splitting import split_of
 from rubik_jax.report import tables
@@ -41,14 +42,16 @@ def embed_cases(
             these are in no part of the run's split.
 
     Raises:
-        UserError: the run, or the cases, can't be read.
+        UserError: the run, or the cases, can't be read; or without an output, they are others.
     """
     if output is not None and (output / workdir.CONFIG).exists():
         raise UserError(f"--output={output} is a run; expected a folder of its own")
-    output = output or folder / FOLDER
+    own, output = output is None, output or folder / FOLDER
     source = export.load_source(folder)
     window = window_of(config)
-    store, cases, skipped = _open(config, source, window)
+    moved = config.data.path if own and "data.path" in changed else None
+    with expecting_own(moved):
+        store, cases, skipped = _open(config, source, window)
     forward = parallel.mapped_response(
         embed.make_response(config.model.to_dict()), embed.encoder_of(source.variables)
     )
@@ -59,7 +62,9 @@ def embed_cases(
         batch_size=config.batch_size,
     )
     stages = embed.by_stage(found, config.model.encoder.widths)
-    other = {f"data.{name}" for name in COHORT} & {*changed}
+    if own:
+        note_changed(source.description, store, store.names, moved=moved)
+    other = not own and {f"data.{name}" for name in COHORT} & {*changed}
     parts = {} if other else split_of(folder)._asdict()
     part_of = {name: part for part, names in parts.items() for name in names}
     gone = part_of.keys() - {*store.names} - skipped.keys()

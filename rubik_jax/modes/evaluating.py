@@ -18,6 +18,7 @@ from rubik_jax.judge import Judged, Sliding, judge_classes, judge_masks
 from rubik_jax.metrics import for_json
 from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
+from rubik_jax.modes.comparing import contents, expecting_own, note_changed
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import Division, split_of
 from rubik_jax.report import tables
@@ -25,28 +26,33 @@ from rubik_jax.report.progress import say, track
 from rubik_jax.step import EVALUATION, stream
 
 
-def evaluate(folder: Path, config: ConfigDict, output: Path | None) -> None:
+def evaluate(
+    folder: Path, config: ConfigDict, output: Path | None, changed: Collection[str]
+) -> None:
     """Evaluates a run again; with `output`, on the cases that its config now names.
 
     Args:
         folder: the run's.
         config: the run's, where `output` is given with another source of data.
         output: the folder for what is found of another source's cases; None for the run's own.
+        changed: the knobs in which the config differs from the run's.
 
     Raises:
-        UserError: the run, or its cases, can't be read.
+        UserError: the run, or its cases, can't be read; or without an output, they are others.
     """
     if output is None:
-        report(folder, config)
+        report(folder, config, _open_again(folder, config, changed))
         return
     if (output / workdir.CONFIG).exists():
         raise UserError(f"--output={output} is a run; expected a folder of its own")
     source = export.load_source(folder)
     run = open_run(config, _all_to_test, source.description)
     names = run.split.test
-    seen = source.description["seen"].keys() & {*names}
-    if seen:
-        say(f"warning: {len(seen)} cases have the name of one that the run has seen in training")
+    seen, found = source.description["seen"], contents(run.store)
+    known = {*seen, *seen.values()}
+    again = [name for name in names if name in known or found[name].first in known]
+    if again:
+        say(f"warning: {len(again)} cases have the name or the image of one seen in training")
     judged = _judge(run, config, source, names)
     say(run.task.show(judged.numbers))
     tables.write(output / tables.CASES, judged.cases)
@@ -55,23 +61,21 @@ def evaluate(folder: Path, config: ConfigDict, output: Path | None) -> None:
     say(f"cases       {output / tables.CASES}\nmeans       {output / workdir.RESULTS}")
 
 
-def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
+def report(folder: Path, config: ConfigDict, run: Run) -> None:
     """Evaluates a run on its test cases, and writes its results and its page.
 
     Args:
         folder: the run's.
         config: the run's.
-        run: what the config comes to, where it has been opened already.
+        run: what the config comes to.
 
     Raises:
-        UserError: the run, or its cases, can't be read.
+        UserError: the run can't be read.
     """
     from rubik_jax.report import page  # here, as `mistakes`: matplotlib can wait till then
 
     source = export.load_source(folder)
-    # The split of the run, whatever has been added to the cohort since.
-    run = run or open_run(config, lambda *_: Division(split_of(folder), {}), source.description)
-    part = "test" if run.split.test else "train"
+    part = _part(run)
     if run.task.respond is None:
         results, pictures = _play(run, config, source, part)
     else:
@@ -96,6 +100,21 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     workdir.write(folder / workdir.RESULTS, clean | done)
     say(f"run         {folder}\ncheckpoint  {source.checkpoint}")
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
+
+
+def _open_again(folder: Path, config: ConfigDict, changed: Collection[str]) -> Run:
+    """The run with the split that it has, whatever has been added to the cohort since."""
+    about = checkpoints.describe(checkpoints.find(folder))
+    moved = config.data.path if "data.path" in changed else None
+    with expecting_own(moved):
+        run = open_run(config, lambda *_: Division(split_of(folder), {}), about)
+    note_changed(about, run.store, getattr(run.split, _part(run)), moved=moved)
+    return run
+
+
+def _part(run: Run) -> str:
+    """Which cases a run is evaluated on."""
+    return "test" if run.split.test else "train"
 
 
 def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Division:

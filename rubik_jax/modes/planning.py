@@ -119,6 +119,7 @@ def make_plan(folder: Path, config: ConfigDict, shipped: Shipped) -> list[Cell]:
         UserError: a strategy or target there isn't, or numbers that can't be.
     """
     _check(config)
+    folder = folder.absolute()  # cells name each other, wherever they are gone on with
     trained = [key for key in config.strategies if STRATEGIES[key].run]
     first = [
         _pretraining(folder, config, shipped, key, seed)

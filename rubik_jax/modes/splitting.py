@@ -1,17 +1,25 @@
 """Which cases a run trains on and is tested on, and what its weights have seen before."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from rubik_jax import checkpoints, workdir
+from rubik_jax.data import entries
 from rubik_jax.data.cases import Case, file_of
+from rubik_jax.data.digests import remembered
+from rubik_jax.data.identity import first_of
 from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
+from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
+from rubik_jax.modes import cohort
+from rubik_jax.modes.comparing import contents
 from rubik_jax.modes.posing import SUPERVISED
-from rubik_jax.report.progress import say
+from rubik_jax.report.progress import say, track
 
 
 class Division(NamedTuple):
@@ -67,16 +75,18 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
             skipped = {case.name: left[case.name] for case in cases if case.name in left}
             say(f"the split is that of {like}, whatever config.data.split says")
     parts = parts or make_split(cases, **options)
-    if config.init_from:
-        before = seen_by(Path(config.init_from).expanduser())
-        files = {case.name: file_of(case) for case in cases}
-        check_seen(parts, before, files, tuple(seen))
-        if before.keys().isdisjoint(files) and {*before.values()}.isdisjoint(files.values()):
-            say(f"{config.init_from} has seen none of these cases, by name or by file")
     if not parts.train:
         raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
     targets = {case.name: case.target for case in cases} if config.task == "classify" else None
-    return Division(limit(parts, config.data.labelled, options["seed"], targets), skipped)
+    parts = limit(parts, config.data.labelled, options["seed"], targets)
+    if config.init_from:
+        before = seen_by(Path(config.init_from).expanduser())
+        files = _identities(config, cases, parts, before)
+        check_seen(parts, before, files, tuple(seen))
+        known = {*before, *before.values()}
+        if known.isdisjoint(files) and known.isdisjoint(chain(*files.values())):
+            say(f"{config.init_from} has seen none of these cases, by name or by file")
+    return Division(parts, skipped)
 
 
 def skipped_by(run_dir: Path) -> dict[str, str]:
@@ -87,14 +97,44 @@ def skipped_by(run_dir: Path) -> dict[str, str]:
 
 
 def seen_by(run_dir: Path) -> dict[str, str]:
-    """Case → its first file, of all that a run's weights were trained on or chosen by."""
+    """Case → a digest of its first image, of all that a run's weights were trained on or chosen by.
+
+    A run that is older has the image's place instead, as `file_of` gives it.
+    """
     return checkpoints.describe(checkpoints.find(run_dir))["seen"]
 
 
-def seen_after(config: ConfigDict, cases: Sequence[Case], parts: Split) -> dict[str, str]:
+def seen_after(config: ConfigDict, store: Store, parts: Split) -> dict[str, str]:
     """The same of a run that is about to begin: what it will see, and what it came from has."""
-    files = {case.name: file_of(case) for case in cases}
+    files = {name: content.first for name, content in contents(store).items()}
     before = {}
     if config.task in SUPERVISED and config.init_from:
         before = seen_by(Path(config.init_from).expanduser())
     return before | {name: files[name] for name in (*parts.train, *parts.validation)}
+
+
+def _identities(
+    config: ConfigDict, cases: Sequence[Case], parts: Split, seen: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Case of a split → its first image's place and, where the other run knows digests, digest."""
+    wanted = {name for part in parts for name in part}
+    listed = [case for case in cases if case.name in wanted]
+    places = {case.name: (file_of(case),) for case in listed}
+    if all(Path(each).is_absolute() for each in seen.values()):
+        return places
+
+    def one(case: Case) -> tuple[str, tuple[str, ...]]:
+        try:
+            return case.name, (*places[case.name], first_of(case, digests))
+        except UserError:  # preparing the case will refuse it, or leave it out
+            return case.name, places[case.name]
+
+    with remembered(cohort.store_of(config)) as digests:
+        return dict(
+            entries.in_threads(
+                one,
+                listed,
+                workers=config.data.workers,
+                progress=partial(track, what="comparing with seen cases"),
+            )
+        )

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -86,7 +87,8 @@ def _divide(plan: Plan, config: ConfigDict, listing: Listing) -> None:
     options = json.loads(config.data.split.to_json())
     if begun.exists():
         # The runs take the split from the plan, so that their own configs don't tell.
-        if workdir.read(begun)["data"]["split"] != options:
+        then, now = (workdir.flat({"data": {"split": of}}) for of in (_split_of(begun), options))
+        if workdir.differing(plan.folder, then, now):
             raise UserError(
                 f"--workdir={plan.folder} holds a plan with another config.data.split; expected "
                 "the same, or another folder"
@@ -104,6 +106,10 @@ def _divide(plan: Plan, config: ConfigDict, listing: Listing) -> None:
             except UserError as error:
                 known = UserError(str(error), knob="data.labelled")
                 raise in_plan(known, task, config) from error
+
+
+def _split_of(config: Path) -> dict[str, Any]:
+    return workdir.read(config)["data"]["split"]
 
 
 def _write(plan: Plan, config: ConfigDict, command: str) -> None:

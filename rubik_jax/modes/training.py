@@ -17,6 +17,7 @@ from rubik_jax.data import loader
 from rubik_jax.data.preprocess import to_json
 from rubik_jax.errors import UserError, knobs
 from rubik_jax.modes import cohort
+from rubik_jax.modes.comparing import CASES, described, refuse_changed
 from rubik_jax.modes.embedding import probing
 from rubik_jax.modes.evaluating import report
 from rubik_jax.modes.opening import Run, open_run
@@ -61,9 +62,10 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
         kept = ("transfer", "transfer_rows")
         initial, origin = None, {name: before[name] for name in kept if name in before}
         seen = before["seen"]
+        refuse_changed(folder, before, run.store)
     else:
         initial, origin = _begin(config, run)
-        seen = seen_after(config, run.cases, run.split)
+        seen = seen_after(config, run.store, run.split)
     if dry_run:
         rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, initial=initial)
         say("this was a dry run: nothing was trained")
@@ -84,6 +86,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
             "skipped": dict(run.skipped),
             "channels": run.task.channels,
             "seen": seen,
+            CASES: described(run.store),
             "machine": machine(),
             **origin,
         },

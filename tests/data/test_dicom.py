@@ -8,7 +8,8 @@ import pytest
 import SimpleITK
 
 from rubik_jax.data import formats, volumes, writing
-from rubik_jax.data.identity import identities
+from rubik_jax.data.digests import Digests
+from rubik_jax.data.identity import digest_of
 from rubik_jax.errors import UserError
 
 VOXELS = np.random.default_rng(0).integers(-500, 900, (6, 5, 4)).astype(np.int16)  # [z, y, x]
@@ -151,13 +152,19 @@ def test_folders_of_folders_hold_what_lies_below(tmp_path):
 
 
 def test_a_folder_is_another_once_a_slice_of_it_is(tmp_path):
-    """Wherever below it the slices lie, and whatever lies beside them."""
+    """Wherever below it the slices lie; what else lies there is no part of it."""
+
+    def digest(folder):
+        return digest_of(folder, None, Digests(tmp_path, keep=False))
+
     write(tmp_path / "p" / "study")
+    known = digest(tmp_path / "p")
     (tmp_path / "p" / "report.txt").write_text("no slice")
-    known = identities(tmp_path / "p")
-    assert identities(tmp_path / "p") == known
-    write(tmp_path / "p" / "study", VOXELS + 1)
-    assert identities(tmp_path / "p") != known
+    assert digest(tmp_path / "p") == known
+    (tmp_path / "p").rename(tmp_path / "q")
+    assert digest(tmp_path / "q") == known
+    write(tmp_path / "q" / "study", VOXELS + 1)
+    assert digest(tmp_path / "q") != known
 
 
 def test_a_file_of_many_frames_is_a_volume(tmp_path):

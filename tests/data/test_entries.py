@@ -1,13 +1,15 @@
 """The store gives back what was read, never stale, whole or not at all."""
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from rubik_jax.data import entries, loader, volumes
+from rubik_jax.data import digests, entries, loader, volumes
 from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.store import Store
@@ -80,8 +82,13 @@ def test_what_is_noted_of_masks_is_of_the_stored_ones(cohort, tmp_path, nifti):
         assert [4, 4, 4] in built.places(2).tolist()
 
 
+def kept(root):
+    """The files of entries."""
+    return [path for path in root.iterdir() if path.name != digests.FILE]
+
+
 def _ages(root):
-    return {path.name: path.stat().st_mtime_ns for path in root.iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in kept(root)}
 
 
 def test_builds_once_and_resumes_where_it_stopped(cohort, tmp_path):
@@ -105,9 +112,17 @@ def test_a_changed_file_or_knob_is_never_served_stale(cohort, tmp_path, nifti):
     seen = [keys()]
     how = scaled(0, 90)
     seen.append(keys())
-    os.utime(cohort[0].label, ns=(0, 1))
+    # A mask is corrected; its size and its time stay as they were.
+    mask, before = cohort[0].label, cohort[0].label.stat()
+    nifti("mask.nii.gz", 1 - np.arange(336).reshape(6, 7, 8) % 2, dtype=np.uint8)
+    with mask.open("ab") as file:
+        file.write(b"\0" * (before.st_size - mask.stat().st_size))
+    os.utime(mask, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert mask.stat().st_size == before.st_size
     seen.append(keys())
     assert seen[2][0] != seen[1][0] and seen[2][1] == seen[1][1]
+    newest = build(cohort, tmp_path / "store", how=how)
+    np.testing.assert_array_equal(newest.label(0).ravel(), 1 - np.arange(336) % 2)
     nifti("b.nii.gz", np.random.default_rng(5).uniform(0, 90, (9, 5, 4, 2)))
     seen.append(keys())
     cohort[0] = cohort[0]._replace(images=cohort[0].images[::-1])
@@ -116,6 +131,39 @@ def test_a_changed_file_or_knob_is_never_served_stale(cohort, tmp_path, nifti):
     newest = build(cohort, tmp_path / "store", how=how)
     read = volumes.read(cohort[1].images, channels=2)
     np.testing.assert_allclose(newest[1], np.clip(read.array / 90, 0, 1), atol=1e-3)
+
+
+def test_files_that_were_moved_or_copied_are_the_same_case(cohort, tmp_path):
+    root = tmp_path / "store"
+    first = build(cohort, root)
+    ages = _ages(root)
+    for way in (shutil.copy, shutil.move):
+        there = tmp_path / way.__name__
+        there.mkdir()
+
+        def moved(path, way=way, there=there):
+            return path and Path(way(path, there / f"renamed_{path.name}"))
+
+        elsewhere = [
+            case._replace(images=tuple(map(moved, case.images)), label=moved(case.label))
+            for case in cohort
+        ]
+        assert build(elsewhere, root) == first
+        assert _ages(root) == ages
+
+
+def test_a_case_that_changes_while_it_is_read_is_refused(cohort, tmp_path, monkeypatch, nifti):
+    ready = entries.ready
+
+    def meanwhile(case, how):
+        found = ready(case, how)
+        nifti("b.nii.gz", np.zeros((9, 5, 4, 2)))
+        return found
+
+    monkeypatch.setattr(entries, "ready", meanwhile)
+    with pytest.raises(UserError, match="case 'b' changed while it was read"):
+        build(cohort[1:], tmp_path / "store")
+    assert not kept(tmp_path / "store")
 
 
 def test_a_changed_image_beside_its_header_is_never_served_stale(tmp_path):
@@ -159,7 +207,7 @@ def test_the_first_bad_case_in_order_is_named_and_leaves_nothing(cohort, tmp_pat
     for cases, said in ((bad, "c2.nii.gz is 6x7x9"), (bad[::-1], "absent.nii.gz does not exist")):
         with pytest.raises(UserError, match=said):
             build([cohort[0], *cases], tmp_path / "store", workers=3)
-    assert {path.name[0] for path in (tmp_path / "store").iterdir()} == {"a"}
+    assert {path.name[0] for path in kept(tmp_path / "store")} == {"a"}
 
 
 def test_refusals(cohort, tmp_path, nifti):
@@ -173,7 +221,7 @@ def test_refusals(cohort, tmp_path, nifti):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"the store .* cannot be made"):
         build(cohort, tmp_path / "file" / "store")
-    assert not list(root.iterdir())
+    assert not kept(root)
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkeypatch):
@@ -184,4 +232,4 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkey
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
         build(cohort, tmp_path / "store")
-    assert not list((tmp_path / "store").iterdir())
+    assert not kept(tmp_path / "store")

@@ -164,7 +164,7 @@ def test_the_split_of_a_run_is_inherited_where_it_knows_every_case():
 def test_a_test_case_that_was_trained_on_is_refused_unless_named():
     run = Split(["a", "b"], ["c"], ["d"])
     seen = {name: f"/{name}.nii" for name in (*run.train, *run.validation)}
-    files = {name: f"/{name}.nii" for name in "abcde"}
+    files = {name: (f"/{name}.nii", f"digest of {name}") for name in "abcde"}
     check_seen(Split(("a", "b", "c"), (), ("d", "e")), seen, files)
     for test, said in ((("c", "d"), "'c' .*1 of 2"), (("a", "b", "d"), "'a' .*2 of 3")):
         with pytest.raises(UserError, match=rf"test case {said} .*config\.data\.split\.seen"):
@@ -173,8 +173,9 @@ def test_a_test_case_that_was_trained_on_is_refused_unless_named():
         check_seen(Split((), (), test), seen, files, ("a", "b", "c"))
     with pytest.raises(UserError, match=r"'b' .*1 of 3"):
         check_seen(Split((), (), ("a", "b", "d")), seen, files, ("a",))
-    with pytest.raises(UserError, match="'e'"):  # the same file by another name
-        check_seen(Split((), (), ("d", "e")), seen, files | {"e": "/a.nii"})
+    for known in ("/a.nii", "digest of a"):  # the same file by another name
+        with pytest.raises(UserError, match="'e'"):
+            check_seen(Split((), (), ("d", "e")), seen | {"a": known}, files | {"e": (known,)})
 
 
 @given(st.integers(2, 12), st.integers(1, 4), seeds, st.sampled_from(["drawn", "folds", "parts"]))

@@ -1,6 +1,7 @@
 """Data sets that TensorFlow Datasets prepared, with any features, are listed and read."""
 
 import json
+import shutil
 import subprocess
 import sys
 import zlib
@@ -14,8 +15,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from rubik_jax.data.cases import Where
+from rubik_jax.data.digests import remembered
 from rubik_jax.data.formats import Clip
 from rubik_jax.data.formats.records import open_record
+from rubik_jax.data.identity import digest_of
 from rubik_jax.data.sources import find_cases
 from rubik_jax.data.split import make_split
 from rubik_jax.data.volumes import read
@@ -322,6 +325,27 @@ def _garble(folder):
     shard.write_bytes(content[:90] + bytes(200) + content[290:])
 
 
+def test_an_example_is_told_by_the_file_that_holds_it(tmp_path):
+    def make(split, i):
+        return {"image": volume(split, i)}
+
+    home = prepare(tmp_path / "a", {"image": tensor((4, 5, 6))}, make)
+
+    def digests_of(root):
+        with remembered(tmp_path, keep=False) as digests:
+            cases = listed(root)
+            return {case.name: digest_of(case.images[0], case.row, digests) for case in cases}
+
+    known = digests_of(tmp_path / "a")
+    assert len({*known.values()}) == len(known)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert digests_of(tmp_path / "b") == known
+    (shard,) = home.glob("*-test.array_record*")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")  # behind the examples
+    changed = {name for name, digest in digests_of(tmp_path / "a").items() if digest != known[name]}
+    assert changed and all(name.startswith("test") for name in changed)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -346,6 +370,7 @@ import sys
 from pathlib import Path
 from rubik_jax.data import sources
 from rubik_jax.data.cases import Where
+from rubik_jax.data.digests import remembered
 assert "tensorflow_datasets" not in sys.modules
 case = sources.find_cases("tfds", Where(Path({str(toy)!r}), name="toy:test")).cases[0]
 from rubik_jax.data.formats.records import open_record

@@ -8,6 +8,7 @@ import pytest
 
 from rubik_jax.data import entries
 from rubik_jax.data.cases import Where
+from rubik_jax.data.digests import remembered
 from rubik_jax.data.formats import Clip
 from rubik_jax.data.preprocess import make_preprocessing
 from rubik_jax.data.sources import find_cases
@@ -158,8 +159,9 @@ def test_the_store_holds_clips_and_leaves_out_what_is_damaged(copy, tmp_path):
         assert [*CLASSES][brightest] == case.target
     # Another clip is another entry.
     longer = listed(copy, clip=Clip(6, 16))
-    assert entries.find(longer[-1], tmp_path / "store", HOW) is None
-    assert entries.find(cases[-1], tmp_path / "store", HOW) is not None
+    with remembered(tmp_path / "store") as digests:
+        assert entries.find(longer[-1], tmp_path / "store", HOW, digests) is None
+        assert entries.find(cases[-1], tmp_path / "store", HOW, digests) is not None
 
 
 def test_videos_without_lists_are_cases_too(ucf101):

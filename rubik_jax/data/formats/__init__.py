@@ -57,15 +57,19 @@ def open_scan(
     return scan._replace(voxels=voxels)
 
 
-def files(path: Path) -> list[Path]:
+def files(path: Path, row: tuple[str, int] | None = None) -> list[Path]:
     """All files that a volume is read from: detached voxels and the slices of a series, too.
+
+    Args:
+        path: as `open_scan` takes it.
+        row: as well; of a data set it decides which of its files that are.
 
     Raises:
         UserError: as `open_scan`.
     """
     path, kind = _file_and_kind(path)
     with _told(path, f"cannot be read as {kind}"):
-        return _reader(path, kind).files()
+        return _reader(path, kind, row).files()
 
 
 def find(root: Path) -> list[Path]:
@@ -103,7 +107,8 @@ def _reader(
 
             return _Reader(partial(dicom.open_scan, path), partial(dicom.files, path))
         case "records":
-            return _Reader(partial(records.open_record, path, row, mask, clip), lambda: [path])
+            open_record = partial(records.open_record, path, row, mask, clip)
+            return _Reader(open_record, partial(records.files, path, row))
         case "AVI":
             from rubik_jax.data.formats import video
 

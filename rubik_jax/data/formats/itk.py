@@ -117,9 +117,10 @@ def array_of(image: SimpleITK.Image) -> np.ndarray:
 
 
 def files(path: Path, kind: str) -> list[Path]:
-    """The file, and the one that its voxels are detached to."""
+    """The file, and those that its voxels are detached to."""
     data = _data(path, kind)
-    return [path] if data is None or data.file == path else [path, data.file]
+    found = _listed(path, kind) if data is None else [data.file]
+    return [path, *(file for file in found if file != path)]
 
 
 def _unpacked(data: _Data, size: int) -> np.ndarray:
@@ -135,6 +136,30 @@ def _data(path: Path, kind: str) -> _Data | None:
     return _nrrd_data(path, head) if kind == "NRRD" else _meta_data(path, head)
 
 
+def _listed(path: Path, kind: str) -> list[Path]:
+    """The files that a header names in any of the ways there are; none where it holds the voxels.
+
+    It names one; or a pattern with the first, the last and the step of its numbers; or "LIST", and
+    one on each line that follows.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEADER)
+    key = rb"data ?file:" if kind == "NRRD" else rb"ElementDataFile\s*="
+    header = re.match(rb"(?s).*?(?:\r?\n\r?\n|\Z)", head)[0]
+    name = _field(header, key)
+    if not name or name.upper() == "LOCAL":
+        return []
+    if name.split()[0].upper() == "LIST":
+        rest = re.split(rb"(?im)^" + key + rb".*$", header)[1].decode(errors="replace")
+        names = [line.strip() for line in rest.splitlines() if line.strip()]
+    elif "%" in name:
+        pattern, first, last, *more = name.split()
+        names = [pattern % i for i in range(int(first), int(last) + 1, int(*more[:1] or (1,)))]
+    else:
+        names = [name]
+    return [path.parent / name for name in names]
+
+
 def _nrrd_data(path: Path, head: bytes) -> _Data | None:
     header = re.match(rb"(?s).*?(?:\r?\n\r?\n|\Z)", head)[0]
     # ITK takes all for LPS, and names no space where it writes a series itself.
@@ -147,7 +172,7 @@ def _nrrd_data(path: Path, head: bytes) -> _Data | None:
     if encoding not in ("raw", "gz", "gzip") or _field(header, rb"(?:line|byte) ?skip:"):
         return None
     name = _field(header, rb"data ?file:")
-    if name == "LIST" or "%" in name:
+    if name.split()[:1] == ["LIST"] or "%" in name:
         return None
     file, start = (_detached(path, name), 0) if name else (path, len(header))
     order = ">" if _field(header, rb"endian:") == "big" else "<"
@@ -169,7 +194,7 @@ def _meta_data(path: Path, head: bytes) -> _Data | None:
         _field(head, name + rb"\s*=")[:1] in _TRUE
         for name in (rb"CompressedData", rb"BinaryData", rb"(?:Binary|Element)\w*ByteOrderMSB")
     )
-    if name == "LIST" or "%" in name or not (is_packed or is_binary):
+    if name.split()[:1] == ["LIST"] or "%" in name or not (is_packed or is_binary):
         return None
     local = name.upper() == "LOCAL"
     start = re.search(rb"ElementDataFile\s*=[^\n]*\n", head).end() if local else 0

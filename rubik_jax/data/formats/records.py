@@ -17,6 +17,7 @@ from rubik_jax.data.formats.scan import Clip, Scan, without_ones
 from rubik_jax.errors import UserError
 
 FILE = "dataset_info.json"
+FEATURES = "features.json"
 FORMAT = "array_record"
 
 
@@ -96,6 +97,20 @@ def open_record(path: Path, row: tuple[str, int], mask: bool, clip: Clip | None 
     )
 
 
+def files(path: Path, row: tuple[str, int]) -> list[Path]:
+    """What describes a prepared data set, and the one of its files that holds an example.
+
+    Raises:
+        UserError: as `open_data_set`, or there is no such example.
+    """
+    data, (split, index) = open_data_set(path), row
+    if not 0 <= index < len(data.records.get(split, ())):
+        raise _absent(data, row)
+    ends = np.cumsum(data.splits[split].shard_lengths)
+    shard = data.splits[split].filepaths[int(np.searchsorted(ends, index, side="right"))]
+    return [path, path.with_name(FEATURES), Path(shard)]
+
+
 def read(data: DataSet, split: str, index: int) -> tuple[bytes, Facts]:
     """One example, encoded, and what it tells of itself.
 
@@ -103,7 +118,7 @@ def read(data: DataSet, split: str, index: int) -> tuple[bytes, Facts]:
         UserError: no such example, or one that is damaged.
     """
     if not 0 <= index < len(data.records.get(split, ())):
-        raise UserError(f"{data.path} lists no example {index} of a split {split!r}")
+        raise _absent(data, (split, index))
     try:
         record = data.records[split][index]
         return record, _facts(data, data.facts.deserialize_example_np(record))
@@ -149,7 +164,7 @@ def _open(path: Path, size: int, changed: int) -> DataSet:
         for name, split in splits.items()
         if split.num_examples
     }
-    said = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    said = json.loads((folder / FEATURES).read_text(encoding="utf-8"))
     said = said["featuresDict"]["features"]
     names = declared.purposes(path, said)
     features = {what: said[name] for what, name in names.items()}
@@ -226,6 +241,10 @@ def _dtype(stored: Any) -> np.dtype:
 
 def _text(value: Any) -> str | None:
     return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
+
+
+def _absent(data: DataSet, row: tuple[str, int]) -> UserError:
+    return UserError(f"{data.path} lists no example {row[1]} of a split {row[0]!r}")
 
 
 def _damaged(data: DataSet, row: tuple[str, int], error: Exception) -> UserError:
