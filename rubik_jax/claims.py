@@ -124,9 +124,7 @@ def _take(folder: Path, stale: float) -> Path | None:
     for _ in range(TRIES):
         try:
             _path(folder, 0).parent.mkdir(parents=True, exist_ok=True)
-        except (
-            FileNotFoundError
-        ):  # another process has just deleted what it made
+        except FileNotFoundError:  # another process has just deleted what it made
             continue
         except OSError as error:
             raise _refused(folder, error) from error

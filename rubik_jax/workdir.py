@@ -6,26 +6,23 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rubik_jax.claims import CLAIMS
 from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
 CONFIG, SPLIT, RESULTS = "config.json", "split.json", "results.json"
 SKIPPED, DATA_REPORT = "skipped.csv", "data_report.html"
-_EARLIER = (SKIPPED, DATA_REPORT)  # what may lie there before the run begins
+_EARLIER = (SKIPPED, DATA_REPORT, CLAIMS)  # what may lie there before the run begins
 
 
 def check(workdir: Path, config: dict[str, Any]) -> None:
-    """Refuses a directory that another run lives in, or that can't be one.
+    """Refuses a directory that another run lives in, or that can't be one; see also `usable`.
 
     Raises:
         UserError: its config differs (the sentence names the knobs), it's a file, or it holds
             checkpoints without a config.
     """
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir={workdir} is a file; expected a folder")
-    nearest = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"--workdir={workdir} can't be written; expected a folder that can")
+    usable(workdir)
     if not (workdir / CONFIG).exists():
         there = workdir.iterdir() if workdir.exists() else ()
         if any(path.suffix != ".tmp" and path.name not in _EARLIER for path in there):
@@ -44,6 +41,15 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
             f"--workdir={workdir} holds a run with config.{knob}={then.get(knob)}, not "
             f"{now.get(knob)}{more}; expected the same config, or another folder"
         )
+
+
+def usable(workdir: Path) -> None:
+    """Raises UserError for a path that no run can have: a file, or where nothing can be written."""
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir={workdir} is a file; expected a folder")
+    nearest = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"--workdir={workdir} can't be written; expected a folder that can")
 
 
 def settled(workdir: Path) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def test_workers_share_the_cells(tmp_path, ran):
 
 def test_who_is_waited_for_is_said_once(tmp_path, ran, capsys):
     plan = Plan(tmp_path, plan_of(tmp_path, strategies=("scratch",)), {})
-    with claim(tmp_path / working.STATE / plan.cells[-1].name):
+    with claim(tmp_path / plan.cells[-1].name):
         worker = threading.Thread(target=work_off, args=(plan,))
         worker.start()
         while len(ran) < len(plan.cells) - 1:
