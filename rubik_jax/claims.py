@@ -121,11 +121,14 @@ def _missing(folder: Path) -> list[Path]:
 
 def _take(folder: Path, stale: float) -> Path | None:
     """The file of the claim that this process made, or None where another holds the folder."""
+    home = _path(folder, 0).parent
     for _ in range(TRIES):
         try:
-            _path(folder, 0).parent.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError:  # another process has just deleted what it made
-            continue
+            home.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError) as error:
+            if home.exists() and not home.is_dir():
+                raise _refused(folder, error) from error
+            continue  # another process has just deleted what it made
         except OSError as error:
             raise _refused(folder, error) from error
         try:
