@@ -16,9 +16,10 @@ from configs.pretrain import get_config as pretrain_config
 from rubik_jax import checkpoints, interrupts, train
 from rubik_jax.data import loader
 from rubik_jax.errors import Interrupted, UserError
-from rubik_jax.keeping import DivergedError, Keeper
+from rubik_jax.keeping import DivergedError
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report import page
+from rubik_jax.report.progress import Steps
 from rubik_jax.report.records import read
 from rubik_jax.report.stopwatch import ACTIVITIES
 from rubik_jax.tasks.pretrain import pretrain
@@ -168,7 +169,7 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, tmp_path, crash
 
 def test_interrupted_runs_go_on_bit_for_bit_from_any_step(whole, tmp_path, monkeypatch, capsys):
     """Between two records, in an evaluation, and in that after the last step."""
-    folder, collect, held_out = tmp_path / "run", Keeper.collect, loader.held_out_batches
+    folder, reach, held_out = tmp_path / "run", Steps.reach, loader.held_out_batches
 
     def interrupted(*hook) -> dict:
         with monkeypatch.context() as patch, interrupts.catch(), pytest.raises(Interrupted):
@@ -178,8 +179,8 @@ def test_interrupted_runs_go_on_bit_for_bit_from_any_step(whole, tmp_path, monke
         assert f"the checkpoint of step {about['step']} of 6 is saved" in capsys.readouterr().out
         return about
 
-    def at_step(keeper, step: int, sums) -> None:
-        collect(keeper, step, sums)
+    def at_step(bar, step: int) -> None:
+        reach(bar, step)
         if step == 1:
             os.kill(os.getpid(), signal.SIGUSR1)
 
@@ -193,7 +194,8 @@ def test_interrupted_runs_go_on_bit_for_bit_from_any_step(whole, tmp_path, monke
 
         return batches
 
-    assert interrupted(Keeper, "collect", at_step)["step"] == 2  # the next had begun
+    about = interrupted(Steps, "reach", at_step)
+    assert about["step"] == 1 and about["pending"]["totals"]["loss"][1] == PACE.batch_size
     # The one that was broken off comes first the next time.
     for number, step in ((1, 3), (2, 6)):
         about = interrupted(loader, "held_out_batches", in_evaluation(number))
