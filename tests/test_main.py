@@ -256,6 +256,14 @@ def test_evaluating_a_run_that_is_not_done_does_not_end_it(cohort, capsys, monke
     (run / "checkpoints" / "4").rename(run / "checkpoints" / "3")
     assert main(["main", "--mode=evaluate", f"--workdir={run}"]) == 0
     assert json.loads((run / "results.json").read_text())["finished"] is False
+    # Nor is it done at its last step, while the evaluation of that is still to come.
+    latest = (run / "checkpoints" / "3").rename(run / "checkpoints" / "4")
+    about = checkpoints.describe(latest) | {"pending": {"owed": True}}
+    (latest / "description" / "metadata").write_text(json.dumps(about))
+    assert main(["main", "--mode=evaluate", f"--workdir={run}"]) == 0
+    assert json.loads((run / "results.json").read_text())["finished"] is False
+    assert main(command(cohort)) == 0
+    assert json.loads((run / "results.json").read_text())["finished"] is True
     capsys.readouterr()
 
 

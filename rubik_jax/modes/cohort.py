@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rubik_jax import workdir
+from rubik_jax import interrupts, workdir
 from rubik_jax.data import entries, loader, outliers, spacing
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.entries import Built
@@ -26,7 +26,7 @@ MOST_SAID = 10  # skipped cases that are named on the terminal; files name them 
 def list_cases(config: ConfigDict) -> Listing:
     """The cases of the config's source, and those that it can't take, with the reason."""
     options = config.data
-    return find_cases(
+    listing = find_cases(
         options.source,
         Where(
             options.path,
@@ -40,6 +40,8 @@ def list_cases(config: ConfigDict) -> Listing:
         labels=options.labels,
         missing=options.missing,
     )
+    interrupts.check()
+    return listing
 
 
 def clip_of(config: ConfigDict) -> Clip:
