@@ -1,5 +1,6 @@
 """Signals that ask the process to end: noted when they come, obeyed where nothing is half-done."""
 
+import atexit
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from rubik_jax.errors import Interrupted
 
@@ -29,12 +30,15 @@ class _Caught:
 
     number = 0  # of the first signal
     active = False
+    over = False  # the work is done, and a first signal ends the process
 
 
 def install() -> None:
     """As `catch`, until the process ends; for a program, ahead of imports that take a while."""
     if not _Caught.active:
         _begin()
+        # Python's own end takes the handlers away, and a signal would change a status of 0.
+        atexit.register(_ignore)
 
 
 @contextmanager
@@ -89,8 +93,21 @@ def result(future: Future[T]) -> T:
     return future.result()
 
 
-def leave(status: int) -> None:
-    """Ends the process at once: what threads still read, from a slow disk say, is for nobody."""
+def exit_with(status: int) -> NoReturn:
+    """Ends the program that called `install`, whose work is done or was given up.
+
+    Where a signal has ended the work, or ends the wait for threads, it doesn't wait for them:
+    what they still read, from a slow disk say, is for nobody.
+    """
+    _Caught.over = True
+    if status == 0 and _Caught.number:
+        status = 128 + _Caught.number
+    if status > 128:
+        _leave(status)
+    sys.exit(status)
+
+
+def _leave(status: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -119,6 +136,11 @@ def _begin() -> Callable[[], None]:
     return end
 
 
+def _ignore() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _note(number: int, *_: object) -> None:
     _Caught.number = _Caught.number or number
 
@@ -130,6 +152,8 @@ def _watch(reader: int) -> None:
         for number in numbers:
             if number not in SIGNALS:
                 continue
+            if _Caught.over:
+                _leave(128 + number)
             if first is None:
                 _note(number)
                 first = time.monotonic()

@@ -281,7 +281,4 @@ def _shipped(kind: str, arguments: str = "") -> ConfigDict:
 
 if __name__ == "__main__":
     allocator.keep_freed_memory()
-    status = main(sys.argv)
-    if status > 128:
-        interrupts.leave(status)
-    sys.exit(status)
+    interrupts.exit_with(main(sys.argv))

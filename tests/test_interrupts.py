@@ -26,6 +26,30 @@ interrupts.install()
 print("begun", flush=True)
 hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 """
+# The work is done; a thread still reads for a while, or Python takes itself down.
+DONE = """
+import threading, time
+from rubik_jax import interrupts
+class Slow:
+    def __del__(self):
+        print("begun", flush=True)
+        time.sleep(1)
+interrupts.install()
+"""
+READING = (
+    DONE
+    + """
+threading.Thread(target=Slow().__del__).start()
+interrupts.exit_with(0)
+"""
+)
+FINISHING = (
+    DONE
+    + """
+slow = Slow()
+interrupts.exit_with(0)
+"""
+)
 
 
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
@@ -104,16 +128,16 @@ def test_of_threads_what_was_begun_is_finished_and_nothing_else_begins():
     assert sorted(begun) == sorted(finished) and len(begun) <= 4
 
 
-def deaf() -> subprocess.Popen:
+def start(code: str) -> subprocess.Popen:
     process = subprocess.Popen(
-        [sys.executable, "-c", DEAF], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "begun\n"
     return process
 
 
 def test_a_second_signal_ends_the_process_whatever_it_is_in():
-    process = deaf()
+    process = start(DEAF)
     process.send_signal(signal.SIGTERM)
     assert "SIGTERM: ends as soon as" in process.stdout.readline()
     time.sleep(2 * interrupts.TOGETHER)
@@ -124,7 +148,7 @@ def test_a_second_signal_ends_the_process_whatever_it_is_in():
 
 def test_a_signal_that_comes_twice_at_once_counts_as_one():
     """As timeout(1) sends it, to the process and to its group."""
-    process = deaf()
+    process = start(DEAF)
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
     assert "SIGTERM: ends as soon as" in process.stdout.readline()
@@ -132,3 +156,11 @@ def test_a_signal_that_comes_twice_at_once_counts_as_one():
         process.wait(timeout=1)
     process.kill()
     process.communicate()
+
+
+@pytest.mark.parametrize(("code", "status"), [(READING, 128 + signal.SIGTERM), (FINISHING, 0)])
+def test_a_signal_to_a_program_at_its_end_gives_a_status_of_the_table(code, status):
+    process = start(code)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == status
+    process.stdout.close()
