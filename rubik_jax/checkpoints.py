@@ -11,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
 FOLDERS = {"latest": "checkpoints", "best": "best"}
@@ -50,6 +51,14 @@ class Checkpoints:
             manager.delete(step)
         if not manager.save(step, args=arguments, force=True):
             raise RuntimeError(f"the {kind} checkpoint of step {step} was not written")
+
+    def describe_anew(self, kind: str, description: dict[str, Any]) -> None:
+        """Changes what the latest or best checkpoint says of itself; its arrays stay."""
+        manager = self._managers[kind]
+        manager.wait_until_finished()
+        file = _description(Path(manager.directory) / str(manager.latest_step()))
+        with whole(file) as stream:
+            stream.write(json.dumps(description).encode())
 
     def restore(self, kind: str, like: PyTree) -> PyTree:
         """Reads a checkpoint into the structure, shapes and dtypes of `like`, as NumPy arrays.
@@ -106,7 +115,7 @@ def describe(checkpoint: Path) -> dict[str, Any]:
         UserError: it can't be read whole.
     """
     with _whole(checkpoint):
-        return json.loads((checkpoint / "description" / "metadata").read_text(encoding="utf-8"))
+        return json.loads(_description(checkpoint).read_text(encoding="utf-8"))
 
 
 def read(checkpoint: Path) -> dict[str, PyTree]:
@@ -117,6 +126,11 @@ def read(checkpoint: Path) -> dict[str, PyTree]:
     """
     with _whole(checkpoint):
         return ocp.PyTreeCheckpointer().restore((checkpoint / "state").absolute())
+
+
+def _description(checkpoint: Path) -> Path:
+    """The file that Orbax writes a checkpoint's description to."""
+    return checkpoint / "description" / "metadata"
 
 
 @contextmanager

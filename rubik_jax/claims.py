@@ -13,17 +13,21 @@ from typing import Any
 
 from rubik_jax.errors import UserError
 
-CLAIMS = ".claims"  # beside the claimed folders
+CLAIMS = ".claims"  # in the claimed folder
 RELEASED = 10**9  # seconds; a claim that was given back is said to have been touched in 2001
+STALE = 600.0  # seconds without a sign of life after which another machine's claim is over
+TRIES = 5  # of a claim whose files others make and delete meanwhile
 
-# Claims on a folder are numbered files, `.claims/NAME.1`, `.claims/NAME.2` and so on. The one with
-# the highest number counts. The next number is only ever made with O_EXCL, and only by a process
-# that saw the highest over: released, its process gone, or silent for long. No file is renamed,
-# replaced or deleted, and only its maker touches it. So
+# Claims on a folder are numbered files in it, `.claims/1`, `.claims/2` and so on. The one with the
+# highest number counts. The next number is only ever made with O_EXCL, and only by a process that
+# saw the highest over: released, its process gone, or silent for long. Only its maker touches it,
+# and deletes it when it is given back, unless it was silent for so long that another process may
+# have seen it over. So
 #
 # * of any number of processes that follow the same claim, exactly one does: the file system says
 #   who. Whoever judged by an older state finds its number taken, and holds nothing.
-# * a holder that was thought dead can't release or prolong the claim of its successor.
+# * a claim that another followed is never deleted, so that numbers have no gaps; its holder, if it
+#   was wrongly thought dead, can't release or prolong the claim of its successor.
 # * a crash at any moment leaves a claim that is over by one of the three rules.
 #
 # What no file can give: a holder on another machine that was silent for longer than `stale`
@@ -32,11 +36,35 @@ RELEASED = 10**9  # seconds; a claim that was given back is said to have been to
 
 
 @contextmanager
-def claim(folder: Path, *, stale: float = 600.0, beat: float = 30.0) -> Iterator[bool]:
+def hold(folder: Path) -> Iterator[None]:
+    """Claims a folder for what is written into it; see `claim`.
+
+    Raises:
+        UserError: another process holds it, or it can't be written.
+    """
+    for _ in range(TRIES):
+        with claim(folder) as mine:
+            if mine:
+                yield
+                return
+        if who := holder(folder):
+            break
+    else:
+        who = "processes that begin and end"
+    raise UserError(
+        f"{folder} is being written by another command ({who}); expected one at a time: wait until "
+        f"it ends, or name another folder (of a machine that died a claim ends after "
+        f"{STALE / 60:.0f} minutes, of a process at once)"
+    )
+
+
+@contextmanager
+def claim(folder: Path, *, stale: float = STALE, beat: float = 30.0) -> Iterator[bool]:
     """Claims a folder, without waiting, until the context is left or the process ends.
 
     Args:
-        folder: what is claimed; it need not exist, and nothing is written into it.
+        folder: what is claimed. Where it doesn't exist it's made, and deleted again if nothing
+            else was written into it.
         stale: seconds, by the file system's clock, after which another machine's claim counts no
             longer unless it was renewed; much longer than `beat`.
         beat: seconds between renewals, which a thread sees to.
@@ -45,35 +73,38 @@ def claim(folder: Path, *, stale: float = 600.0, beat: float = 30.0) -> Iterator
         True where this process now holds the folder, False where another does.
 
     Raises:
-        UserError: the claim can't be written beside the folder.
+        UserError: the claim can't be written.
     """
+    made = _missing(folder)
     mine = _take(folder, stale)
     if mine is None:
         yield False
         return
-    done = threading.Event()
-    thread = threading.Thread(target=_renew, args=(mine, beat, done), daemon=True)
+    done, lapsed = threading.Event(), threading.Event()
+    arguments = (mine, beat, stale, done, lapsed)
+    thread = threading.Thread(target=_renew, args=arguments, daemon=True)
     thread.start()
     try:
         yield True
     finally:
         done.set()
         thread.join()
-        with suppress(OSError):  # then it's over once this process is, or when it's stale
-            os.utime(mine, (RELEASED, RELEASED))
+        _release(mine, lapsed.is_set(), made)
 
 
-def holder(folder: Path, *, stale: float = 600.0) -> str | None:
+def holder(folder: Path, *, stale: float = STALE) -> str | None:
     """In words who holds a folder, or None where nobody does; see `claim`.
 
     Raises:
-        UserError: the claims beside the folder can't be read.
+        UserError: the claims in the folder can't be read.
     """
     try:
         latest = _path(folder, _latest(folder))
-        if not latest.exists() or _over(latest, stale):
+        if _over(latest, stale):
             return None
         who = _read(latest)
+    except (FileNotFoundError, NotADirectoryError):  # there's none, or it has just been given back
+        return None
     except OSError as error:
         raise _refused(folder, error) from error
     if not who:
@@ -82,36 +113,79 @@ def holder(folder: Path, *, stale: float = 600.0) -> str | None:
     return f"host {who['host']}, process {who['process']}, since {since}"
 
 
+def _missing(folder: Path) -> list[Path]:
+    """The folders that a claim makes, the innermost first."""
+    home = _path(folder, 0).parent
+    return [path for path in (home, *home.parents) if not path.exists()]
+
+
 def _take(folder: Path, stale: float) -> Path | None:
     """The file of the claim that this process made, or None where another holds the folder."""
-    try:
-        _path(folder, 0).parent.mkdir(parents=True, exist_ok=True)
-        latest = _latest(folder)
-        if latest and not _over(_path(folder, latest), stale):
-            return None
-        mine = _path(folder, latest + 1)
-        with suppress(FileExistsError), mine.open("x", encoding="utf-8") as file:
-            json.dump(_who(), file)
+    home = _path(folder, 0).parent
+    for _ in range(TRIES):
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError) as error:
+            if home.exists() and not home.is_dir():
+                raise _refused(folder, error) from error
+            continue  # another process has just deleted what it made
+        except OSError as error:
+            raise _refused(folder, error) from error
+        try:
+            latest = _latest(folder)
+            if latest and not _over(_path(folder, latest), stale):
+                return None
+            mine = _path(folder, latest + 1)
+            with mine.open("x", encoding="utf-8") as file:
+                json.dump(_who(), file)
             return mine
-    except OSError as error:
-        raise _refused(folder, error) from error
+        except FileExistsError:
+            return None
+        except FileNotFoundError:  # as above
+            continue
+        except OSError as error:
+            raise _refused(folder, error) from error
     return None
 
 
-def _renew(mine: Path, beat: float, done: threading.Event) -> None:
-    while not done.wait(beat):
-        with suppress(OSError):  # a server that is away for a while
-            os.utime(mine)  # by the file system's clock
+def _release(mine: Path, lapsed: bool, made: list[Path]) -> None:
+    """Deletes a claim, and what was made for it and is empty; or says that it was given back."""
+    follower = mine.with_name(str(int(mine.name) + 1))
+    with suppress(OSError):  # then it's over once this process is, or when it's stale
+        if lapsed or follower.exists():
+            os.utime(mine, (RELEASED, RELEASED))
+            return
+        mine.unlink()
+        for path in (mine.parent, *made):
+            if path.exists():
+                path.rmdir()
+
+
+def _renew(
+    mine: Path, beat: float, stale: float, done: threading.Event, lapsed: threading.Event
+) -> None:
+    """Renews a claim until it's done; sets `lapsed` where it was silent for half as long as counts.
+
+    The clock is that of the day, which goes on while a machine is suspended.
+    """
+    last, ends = time.time(), False
+    while not ends:
+        ends = done.wait(beat)
+        if not 0 <= time.time() - last < stale / 2:
+            lapsed.set()
+        if not ends:
+            with suppress(OSError):  # a server that is away for a while
+                os.utime(mine)  # by the file system's clock
+                last = time.time()
 
 
 def _path(folder: Path, number: int) -> Path:
-    folder = folder.absolute()
-    return folder.parent / CLAIMS / f"{folder.name}.{number}"
+    return folder.absolute() / CLAIMS / str(number)
 
 
 def _latest(folder: Path) -> int:
     """The highest number of a claim, 0 where there is none."""
-    number = 0
+    number = 0  # not by a list of the files, which a network file system may give an older state of
     while _path(folder, number + 1).exists():
         number += 1
     return number

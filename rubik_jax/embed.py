@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
-from rubik_jax import inference
+from rubik_jax import inference, interrupts
 from rubik_jax.data.loader import crop, padded
 from rubik_jax.errors import members_of
 from rubik_jax.models import make_encoder
@@ -94,6 +94,7 @@ def _answers(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batch by batch, which volume each window is of, and what is answered for it."""
     while some := list(itertools.islice(windows, batch_size)):
+        interrupts.check()
         of, cut = zip(*some, strict=True)
         full = [*cut, *cut[-1:] * (batch_size - len(cut))]  # one shape, compiled once
         found = np.asarray(forward(np.stack(full).astype(np.float32)), np.float32)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from rubik_jax import metrics, parallel
+from rubik_jax import interrupts, metrics, parallel
 from rubik_jax.step import EVALUATION, example_keys, stream
 from rubik_jax.types import Metrics
 
@@ -20,7 +20,8 @@ def make_evaluation(evaluate: Callable[..., Metrics], seed: int) -> Evaluation:
     The games are the same at every call: an example's key comes from the seed and its index.
 
     Returns:
-        (replicated variables, batches of the host) -> totals, in float64 on the host.
+        (replicated variables, batches of the host) -> totals, in float64 on the host; it raises
+        `Interrupted` between two batches.
     """
 
     def one(variables: PyTree, batch: Any) -> Metrics:
@@ -31,6 +32,7 @@ def make_evaluation(evaluate: Callable[..., Metrics], seed: int) -> Evaluation:
     def run(variables: PyTree, batches: Iterable[dict[str, np.ndarray]]) -> Metrics:
         totals: Metrics | None = None
         for batch in batches:
+            interrupts.check()
             summed = jax.tree.map(
                 np.float64, parallel.unreplicate(mapped(variables, parallel.shard(batch)))
             )

@@ -12,7 +12,7 @@ from rubik_jax.errors import ArgumentError, RunError
 from rubik_jax.evaluate import make_evaluation
 from rubik_jax.report.progress import say
 from rubik_jax.step import State
-from rubik_jax.types import Metrics
+from rubik_jax.types import Mean, Metrics
 
 PAGE = 60  # seconds between two pages of a run that has nothing else to show
 
@@ -82,10 +82,17 @@ class Keeper:
         self.evaluated = latest.get("evaluated", latest["step"]) if latest else 0
         self.mistakes: dict[str, np.ndarray] = {}
         self.since = 0.0
+        pending = (latest or {}).get("pending", {})
+        if "totals" in pending:
+            self.totals = {
+                name: Mean(*map(np.float64, mean)) for name, mean in pending["totals"].items()
+            }
+        self.passed: float = pending.get("passed", 0.0)
+        watch.add(pending.get("spent", {}))
 
-    def restart_clock(self) -> None:
-        """Leaves what has just been done out of the rates."""
-        self.since = time.monotonic()
+    def restart_clock(self, passed: float = 0.0) -> None:
+        """Leaves what has just been done out of the rates, but for so many seconds."""
+        self.since = time.monotonic() - passed
 
     def collect(self, step: int, sums: Metrics) -> None:
         """Adds a call's metrics up, step by step, in float64; refuses what isn't finite."""
@@ -117,9 +124,7 @@ class Keeper:
         """Evaluates and saves, as is due."""
         from rubik_jax.report import mistakes  # here, as `page`: matplotlib can wait till then
 
-        on_host = parallel.unreplicate(state)
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(on_host.params)):
-            raise DivergedError(self._hint(step))
+        on_host = self._on_host(step, state)
         self.watch.lap("saving")
         evaluates = self.pace.due(step, self.pace.evaluate)
         if evaluates and self.validation is not None:
@@ -134,7 +139,9 @@ class Keeper:
                 self.best = score
                 self.checkpoints.save("best", step, on_host, self.describe(step))
         self.probe(step, on_host.variables)
-        if self.pace.due(step, self.pace.checkpoint):
+        if self.checkpoints.step("latest") == step:  # of an interrupt, which left this to be done
+            self.checkpoints.describe_anew("latest", self.describe(step))
+        elif self.pace.due(step, self.pace.checkpoint):
             self.checkpoints.save("latest", step, on_host, self.describe(step))
         if step == self.pace.steps:
             self.checkpoints.wait()
@@ -143,6 +150,28 @@ class Keeper:
         if evaluates:
             self.show_page(step)
         self.restart_clock()
+
+    def leave(self, step: int, state: State, *, owed: bool = False) -> None:
+        """Saves where the run is interrupted, with the sums since the last record.
+
+        Args:
+            step: the last that was taken.
+            state: after it.
+            owed: whether `stop` was due at that step and isn't done, which the next process does.
+        """
+        on_host = self._on_host(step, state)
+        self.watch.lap("stepping")
+        self.checkpoints.wait()
+        if self.checkpoints.step("latest") != step:
+            pending = {"owed": owed, "spent": self.watch.take()}
+            if self.totals is not None:
+                # JSON gives every bit of a float64 back.
+                sums = jax.tree.map(lambda x: np.asarray(x).tolist(), self.totals)
+                pending |= {"totals": sums, "passed": time.monotonic() - self.since}
+            description = self.describe(step) | {"pending": pending}
+            self.checkpoints.save("latest", step, on_host, description)
+            self.checkpoints.wait()
+        say(f"interrupted: the checkpoint of step {step} of {self.pace.steps} is saved")
 
     def probe(self, step: int, variables: PyTree) -> None:
         """Records what the features are worth, where that is due."""
@@ -174,6 +203,13 @@ class Keeper:
             "validation": self.numbers,
             "evaluated": self.evaluated,
         }
+
+    def _on_host(self, step: int, state: State) -> State:
+        """The state as it's saved; DivergedError where it isn't finite."""
+        on_host = parallel.unreplicate(state)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(on_host.params)):
+            raise DivergedError(self._hint(step))
+        return on_host
 
     def _hint(self, step: int) -> str:
         last = self.checkpoints.step("latest")

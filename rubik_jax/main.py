@@ -1,17 +1,23 @@
 """The command: its flags and its config are parsed here, and handed to the mode asked for."""
 
+import sys
+
+from rubik_jax import interrupts
+
+if __name__ == "__main__":  # ahead of the other imports, which take a second
+    interrupts.install()
+
 import importlib
 import re
 import shlex
-import signal
-import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rubik_jax import allocator, knobs, parallel, workdir
+from rubik_jax import allocator, claims, knobs, parallel, workdir
 from rubik_jax.data.cases import short
 from rubik_jax.errors import DONE, FAILED, MISTAKE, Interrupted, RunError, UserError
 from rubik_jax.modes.posing import TASKS
@@ -55,8 +61,14 @@ class Command(NamedTuple):
 def main(arguments: list[str]) -> int:
     """Runs the command line; returns the exit status, other than 0 with one sentence on stderr."""
     try:
-        command = _parse(arguments)
-        return _run(command, shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]]))
+        with interrupts.catch():
+            interrupts.check()
+            command = _parse(arguments)
+            typed = shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]])
+            with _claimed(command):
+                status = _run(command, typed)
+            interrupts.check()  # none is lost that came after the last look
+            return status
     except UserError as error:
         sentence, status = str(error), MISTAKE
     except RunError as error:
@@ -65,6 +77,26 @@ def main(arguments: list[str]) -> int:
         sentence, status = f"interrupted by {error}; the same command again goes on", error.status
     print(f"rubik_jax: {sentence}", file=sys.stderr)
     return status
+
+
+def _claimed(command: Command) -> AbstractContextManager:
+    """Holds the folder that the command writes into; a plan of runs claims each of them itself.
+
+    Raises:
+        UserError: another process writes into it, or nobody can.
+    """
+    folder, output = command.folder, command.output
+    if command.dry_run or command.mode == "tables":
+        return nullcontext()
+    if command.mode in EARLIER:
+        workdir.usable(folder)
+    elif command.mode == "predict" or (output and not _within(output, folder)):
+        folder = output
+    return claims.hold(folder) if folder else nullcontext()
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _run(command: Command, said: str) -> int:
@@ -250,13 +282,6 @@ def _shipped(kind: str, arguments: str = "") -> ConfigDict:
     return importlib.import_module(f"configs.{kind}").get_config(arguments)
 
 
-def _interrupt(number: int, *_: object) -> None:
-    raise Interrupted(number)
-
-
 if __name__ == "__main__":
-    # As a scheduler ends a job: nothing is left half-done.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, _interrupt)
     allocator.keep_freed_memory()
-    sys.exit(main(sys.argv))
+    interrupts.exit_with(main(sys.argv))

@@ -1,5 +1,6 @@
 """The one training loop, for any task: evaluate, save, next batch, step, log the step before."""
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +13,9 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from rubik_jax import parallel
+from rubik_jax import interrupts, parallel
 from rubik_jax.checkpoints import Checkpoints
+from rubik_jax.errors import Interrupted
 from rubik_jax.keeping import Keeper, Pace
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import Steps, clock, say
@@ -63,7 +65,9 @@ def fit(
     Where the weights come from, in this order: that checkpoint, `initial`, the seed.
 
     Resumed, a run does bit for bit what it would have done uninterrupted: all that is random
-    comes from the seed and the step, and records and checkpoints fall on the same steps.
+    comes from the seed and the step, and records fall on the same steps. A signal that
+    `interrupts` notes ends it at the next step boundary with a checkpoint, which also holds the
+    sums that the next record is made of.
 
     Args:
         task: the problem.
@@ -80,26 +84,33 @@ def fit(
     Raises:
         DivergedError: loss or gradient became NaN or infinite.
         ArgumentError: numbers of the pace that don't go together.
+        Interrupted: a signal came.
     """
     pace.check()
     description = description | task.about
     watch = Stopwatch()
     checkpoints = Checkpoints(workdir)
     first = checkpoints.step("latest") or 0
-    records = Records(workdir, first or -1)  # of a run that begins anew, nothing is kept
+    latest = checkpoints.description("latest") or {}
+    owed = latest.get("pending", {}).get("owed", False)
+    # Of a run that begins anew, nothing is kept.
+    records = Records(workdir, first or -1, complete=not owed)
     try:
         state = make_state(initial or initialise(task, seed), optimiser)
         say(estimate.parameters(state.params))
         if first:
             state = checkpoints.restore("latest", state)
             say(f"resumed from step {first} of {pace.steps}")
-        if first < pace.steps:
+        if first < pace.steps or owed:
             kept = checkpoints, records, watch
             keeper = Keeper(task, data, workdir, *kept, description, pace, seed)
             if not first:
                 keeper.probe(0, state.variables)
-            step, state = _compiled(task, optimiser, state, first, data, pace, seed, watch)
-            _go(step, state, first, pace, keeper)
+            if owed:
+                keeper.stop(first, parallel.replicate(state))
+            if first < pace.steps:
+                step, state = _compiled(task, optimiser, state, first, data, pace, seed, watch)
+                _go(step, state, first, pace, keeper)
     finally:
         checkpoints.close()
         records.close()
@@ -125,6 +136,7 @@ def rehearse(
     step, state = _compiled(task, optimiser, state, 0, data, pace, seed, Stopwatch())
     calls = 3
     for call in range(calls + 1):  # the first one is slower
+        interrupts.check()
         state, metrics = step(state)
         jax.block_until_ready(metrics)
         if call == 0:
@@ -154,18 +166,21 @@ def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace,
     resident = None if data.resident is None else parallel.spread(data.resident)
     calls = _calls(data, first, stride)
     watch.lap("compiling")
-    ahead = [next(calls)]
+    ahead = list(itertools.islice(calls, 1))
+    interrupts.check()
     watch.lap("waiting")
     begun = time.monotonic()
     compiled = parallel.mapped_step(step, state, ahead[0], resident)
     copies = stride if parallel.on_cpu() else 1
     say(estimate.compiled(compiled, copies, time.monotonic() - begun))
     watch.lap("compiling")
+    interrupts.check()
 
     def take(state: State) -> tuple[State, Metrics]:
         after = compiled(state, ahead.pop(), resident)
         watch.lap("stepping")
-        ahead.append(next(calls))  # while the device works; only what it has to wait for is lost
+        # While the device works; only what it has to wait for is lost.
+        ahead.extend(itertools.islice(calls, 1))
         watch.lap("waiting" if parallel.ready(after) else "stepping")
         return after
 
@@ -176,7 +191,7 @@ def _go(step: Callable, state: State, first: int, pace: Pace, keeper) -> None:
     """The loop: takes steps, and hands the keeper the metrics of one after the next has begun."""
     stride = pace.steps_per_call
     pending = None
-    keeper.restart_clock()
+    keeper.restart_clock(keeper.passed)
     with Steps(pace.steps, first) as bar:
         for now in range(first + stride, pace.steps + 1, stride):
             state, metrics = step(state)
@@ -195,12 +210,24 @@ def _go(step: Callable, state: State, first: int, pace: Pace, keeper) -> None:
                 bar.log(now, keeper.report(now))
             else:
                 bar.reach(now)
-            if pace.stops(now):
-                keeper.stop(now, state)
+            try:
+                if pace.stops(now):
+                    keeper.stop(now, state)
+            except Interrupted:
+                keeper.leave(now, state, owed=True)
+                raise
+            if interrupts.requested():
+                if pending is not None:
+                    keeper.collect(*pending)
+                keeper.leave(now, state)
+                interrupts.check()
 
 
 def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:
-    """What each call is handed: windows stacked over its steps; nothing where they're resident."""
+    """What each call takes: windows stacked over its steps; None where they're resident.
+
+    It ends where a signal comes before the windows do.
+    """
     if data.resident is not None:
         while True:
             yield None
@@ -209,7 +236,7 @@ def _calls(data: Data, first: int, stride: int) -> Iterator[Any]:
     thread = ThreadPoolExecutor(1)
     try:
         begun = deque(thread.submit(next, batches) for _ in range(AHEAD))
-        while True:
+        while interrupts.done(begun[0]):
             yield begun.popleft().result()
             begun.append(thread.submit(next, batches))
     finally:

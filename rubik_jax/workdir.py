@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rubik_jax.claims import CLAIMS
 from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
 CONFIG, SPLIT, RESULTS = "config.json", "split.json", "results.json"
 SKIPPED, DATA_REPORT = "skipped.csv", "data_report.html"
-_EARLIER = (SKIPPED, DATA_REPORT)  # what may lie there before the run begins
+_EARLIER = (SKIPPED, DATA_REPORT, CLAIMS)  # what may lie there before the run begins
 
 # What says where the data lie and how they are worked off. It changes nothing of a run: whether
 # the cases are the same is decided by what their files hold.
@@ -21,17 +22,13 @@ PATHS = ("data.path", "data.store", "data.split.run", "data.split.file", "init_f
 
 
 def check(workdir: Path, config: dict[str, Any]) -> None:
-    """Refuses a directory that another run lives in, or that can't be one.
+    """Refuses a directory that another run lives in, or that can't be one; see also `usable`.
 
     Raises:
         UserError: its config differs (the sentence names the knobs), it's a file, or it holds
             checkpoints without a config.
     """
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir={workdir} is a file; expected a folder")
-    nearest = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"--workdir={workdir} can't be written; expected a folder that can")
+    usable(workdir)
     if not (workdir / CONFIG).exists():
         there = workdir.iterdir() if workdir.exists() else ()
         if any(path.suffix != ".tmp" and path.name not in _EARLIER for path in there):
@@ -79,6 +76,15 @@ def rooted(config: dict[str, Any]) -> dict[str, str]:
         for name, value in flat(config).items()
         if _ends(name, PATHS) and value
     }
+
+
+def usable(workdir: Path) -> None:
+    """Raises UserError for a path that no run can have: a file, or where nothing can be written."""
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir={workdir} is a file; expected a folder")
+    nearest = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"--workdir={workdir} can't be written; expected a folder that can")
 
 
 def settled(workdir: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 # of contents: it may import from all but `main`, and no room imports from it.
 ROOMS = (
     "allocator errors types",
+    "interrupts",
     "proxy",
     "models",
     "losses metrics augment",

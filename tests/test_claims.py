@@ -66,8 +66,8 @@ def held(tmp_path):
 
 def forge(folder: Path, number: int = 1, *, ago: float, **changed) -> Path:
     """A claim of this process that another machine made, or what else is changed."""
-    path = folder.parent / claims.CLAIMS / f"{folder.name}.{number}"
-    path.parent.mkdir(exist_ok=True)
+    path = folder / claims.CLAIMS / str(number)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(claims._who() | {"host": "far", "place": ["far"]} | changed))
     os.utime(path, (time.time() - ago,) * 2)
     return path
@@ -104,7 +104,7 @@ def test_a_killed_holder_is_followed_at_once(held, reaped):
 def test_a_holder_that_stands_still_on_this_machine_keeps_its_folder(held):
     folder, process = held
     process.send_signal(signal.SIGSTOP)
-    os.utime(next((folder.parent / claims.CLAIMS).iterdir()), (time.time() - 1000,) * 2)
+    os.utime(folder / claims.CLAIMS / "1", (time.time() - 1000,) * 2)
     with claim(folder) as mine:
         assert not mine
 
@@ -161,18 +161,53 @@ def test_a_holder_that_was_followed_leaves_its_successor_alone(tmp_path):
     assert "host far" in holder(folder)
 
 
-def test_a_claim_is_renewed_while_it_is_held_and_no_longer(tmp_path):
+def test_a_claim_is_renewed_while_it_is_held(tmp_path):
     folder = tmp_path / "cell"
-    path = folder.parent / claims.CLAIMS / "cell.1"
+    path = folder / claims.CLAIMS / "1"
     with claim(folder, beat=0.02):
         os.utime(path, (time.time() - 1000,) * 2)
         deadline = time.monotonic() + 10
         while path.stat().st_mtime < time.time() - 500 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert path.stat().st_mtime > time.time() - 500
-    released = path.stat().st_mtime
-    time.sleep(0.1)
-    assert path.stat().st_mtime == released
+
+
+def test_what_may_have_been_seen_over_is_given_back_and_not_deleted(tmp_path):
+    """Who saw it over is about to make the next number, which must not begin anew."""
+    folder = tmp_path / "cell"
+    with claim(folder, stale=0.02):
+        time.sleep(0.05)
+    assert (folder / claims.CLAIMS / "1").stat().st_mtime == claims.RELEASED
+    with claim(folder) as mine:
+        assert mine and (folder / claims.CLAIMS / "2").exists()
+    assert [path.name for path in (folder / claims.CLAIMS).iterdir()] == ["1"]
+
+
+def test_a_claim_leaves_nothing_but_what_was_written(tmp_path):
+    with claim(tmp_path / "new" / "run"):
+        pass
+    assert not list(tmp_path.iterdir())
+    with claim(tmp_path / "new" / "run"):
+        (tmp_path / "new" / "run" / "file").touch()
+    assert [path.name for path in (tmp_path / "new" / "run").iterdir()] == ["file"]
+
+
+def test_a_held_folder_is_refused_in_a_sentence_that_names_the_holder(held):
+    folder, process = held
+    said = rf"cell is being written by another command \(host .*, process {process.pid}, since 20"
+    with pytest.raises(UserError, match=said), claims.hold(folder):
+        pass
+    process.kill()
+    process.wait()
+    with claims.hold(folder):
+        assert f"process {os.getpid()}" in holder(folder)
+
+
+def test_a_link_to_a_folder_is_that_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    with claim(tmp_path / "run"), claim(tmp_path / "link") as mine:
+        assert not mine
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 import rubik_jax
 from configs import pretrain
-from rubik_jax import checkpoints, parallel, workdir
+from rubik_jax import checkpoints, claims, parallel, workdir
+from rubik_jax.data import volumes
 from rubik_jax.errors import Interrupted
 from rubik_jax.main import main
 
@@ -254,7 +256,79 @@ def test_evaluating_a_run_that_is_not_done_does_not_end_it(cohort, capsys, monke
     (run / "checkpoints" / "4").rename(run / "checkpoints" / "3")
     assert main(["main", "--mode=evaluate", f"--workdir={run}"]) == 0
     assert json.loads((run / "results.json").read_text())["finished"] is False
+    # Nor is it done at its last step, while the evaluation of that is still to come.
+    latest = (run / "checkpoints" / "3").rename(run / "checkpoints" / "4")
+    about = checkpoints.describe(latest) | {"pending": {"owed": True}}
+    (latest / "description" / "metadata").write_text(json.dumps(about))
+    assert main(["main", "--mode=evaluate", f"--workdir={run}"]) == 0
+    assert json.loads((run / "results.json").read_text())["finished"] is False
+    assert main(command(cohort)) == 0
+    assert json.loads((run / "results.json").read_text())["finished"] is True
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("mode", "output", "held"),
+    [
+        ("train", "", "run"),
+        ("prepare", "", "run"),
+        ("evaluate", "", "run"),
+        ("embed", "", "run"),
+        ("embed", "run/features", "run"),
+        ("embed", "other", "other"),
+        ("evaluate", "other", "other"),
+        ("predict", "other", "other"),
+    ],
+)
+def test_a_second_command_that_writes_into_a_folder_is_refused(cohort, capsys, mode, output, held):
+    there = cohort.parent
+    words = command(cohort, f"--mode={mode}")
+    if mode not in ("train", "prepare"):
+        config = pretrain.get_config("cohort=folder,debug").to_dict()
+        workdir.write(there / "run" / "config.json", config)
+        words = ["main", f"--mode={mode}", f"--workdir={there / 'run'}"]
+    words += [f"--output={there / output}"] * bool(output)
+    words += [f"--input={cohort}"] * (mode == "predict")
+    with claims.claim(there / held) as mine:
+        assert mine
+        before = {path: path.stat().st_mtime_ns for path in there.rglob("*")}
+        assert main(words) == 2
+        said = sentence(capsys)
+        assert f"{there / held} is being written by another command (host " in said
+        assert f"process {os.getpid()}, since 20" in said
+        assert before == {path: path.stat().st_mtime_ns for path in there.rglob("*")}
+
+
+def test_a_dry_run_claims_nothing(cohort, capsys):
+    with claims.claim(cohort.parent / "run"):
+        assert main(command(cohort, "--mode=prepare", "--dry_run")) == 0
+    assert not (cohort.parent / "run").exists()
+    capsys.readouterr()
+
+
+def test_a_signal_while_a_cohort_is_prepared_ends_it_with_nothing_half_written(
+    cohort, capsys, monkeypatch
+):
+    read = volumes.read
+
+    def signalled(*arguments, **knobs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read(*arguments, **knobs)
+
+    monkeypatch.setattr(volumes, "read", signalled)
+    assert main(command(cohort, "--mode=prepare")) == 143
+    assert "interrupted by SIGTERM; " in sentence(capsys)
+    assert not (cohort.parent / "run").exists()
+    assert not list((cohort.parent / "store").glob("*.tmp"))
+
+
+def test_a_signal_after_the_last_look_is_not_lost(cohort, capsys, monkeypatch):
+    def signalled(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("rubik_jax.modes.preparing.prepare", signalled)
+    assert main(command(cohort, "--mode=prepare")) == 130
+    assert "interrupted by SIGINT" in sentence(capsys)
 
 
 def interrupted(*_: object) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 import shutil
+import signal
 import threading
 import time
 
@@ -13,7 +14,7 @@ from configs import pretrain, tables
 from rubik_jax import main as command
 from rubik_jax import workdir
 from rubik_jax.claims import claim
-from rubik_jax.errors import UserError
+from rubik_jax.errors import Interrupted, UserError
 from rubik_jax.main import _shipped as shipped
 from rubik_jax.main import main
 from rubik_jax.modes import cohort as listing
@@ -174,7 +175,7 @@ def test_workers_share_the_cells(tmp_path, ran):
 
 def test_who_is_waited_for_is_said_once(tmp_path, ran, capsys):
     plan = Plan(tmp_path, plan_of(tmp_path, strategies=("scratch",)), {})
-    with claim(tmp_path / working.STATE / plan.cells[-1].name):
+    with claim(tmp_path / plan.cells[-1].name):
         worker = threading.Thread(target=work_off, args=(plan,))
         worker.start()
         while len(ran) < len(plan.cells) - 1:
@@ -202,6 +203,21 @@ def test_a_failure_leaves_what_needs_it_until_the_next_call(tmp_path, ran):
     work_off(plan)
     assert all(map(plan.finished, plan.cells))
     assert len(ran) == len(plan.cells) + 1
+
+
+def test_an_interrupt_ends_the_plan_and_is_no_failure(tmp_path, ran, monkeypatch):
+    plan = Plan(tmp_path, plan_of(tmp_path), {})
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(working, "train", interrupted)
+        work_off(plan)
+    assert not any(map(plan.failure, plan.cells))
+    assert not list(tmp_path.rglob("*"))  # the claim is given back
+    work_off(plan)
+    assert all(map(plan.finished, plan.cells))
 
 
 def test_what_is_missing_is_never_tried(tmp_path, ran):

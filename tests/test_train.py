@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -11,12 +13,13 @@ import numpy as np
 import pytest
 
 from configs.pretrain import get_config as pretrain_config
-from rubik_jax import checkpoints, train
+from rubik_jax import checkpoints, interrupts, train
 from rubik_jax.data import loader
-from rubik_jax.errors import ArgumentError
+from rubik_jax.errors import ArgumentError, Interrupted
 from rubik_jax.keeping import DivergedError
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report import page
+from rubik_jax.report.progress import Steps
 from rubik_jax.report.records import read
 from rubik_jax.report.stopwatch import ACTIVITIES
 from rubik_jax.tasks.pretrain import pretrain
@@ -162,6 +165,50 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, tmp_path, crash
     assert same_bits(arrays(tmp_path / "run"), arrays(whole))
     assert same_bits(arrays(tmp_path / "run", "best"), arrays(whole, "best"))
     assert records(tmp_path / "run") == records(whole)
+
+
+def test_interrupted_runs_go_on_bit_for_bit_from_any_step(whole, tmp_path, monkeypatch, capsys):
+    """Between two records, in an evaluation, and in that after the last step."""
+    folder, reach, held_out = tmp_path / "run", Steps.reach, loader.held_out_batches
+
+    def interrupted(*hook) -> dict:
+        with monkeypatch.context() as patch, interrupts.catch(), pytest.raises(Interrupted):
+            patch.setattr(*hook)
+            run(folder)
+        about = checkpoints.describe(checkpoints.find(folder, "latest"))
+        assert f"the checkpoint of step {about['step']} of 6 is saved" in capsys.readouterr().out
+        return about
+
+    def at_step(bar, step: int) -> None:
+        reach(bar, step)
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def in_evaluation(number: int):
+        count = itertools.count(1)
+
+        def batches(*arguments, **knobs):
+            if next(count) == number:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield from held_out(*arguments, **knobs)
+
+        return batches
+
+    about = interrupted(Steps, "reach", at_step)
+    assert about["step"] == 1 and about["pending"]["totals"]["loss"][1] == PACE.batch_size
+    # The one that was broken off comes first the next time.
+    for number, step in ((1, 3), (2, 6)):
+        about = interrupted(loader, "held_out_batches", in_evaluation(number))
+        assert (about["step"], about["pending"]["owed"]) == (step, True)
+        assert [r["step"] for r in records(folder) if r["part"] == "validation"] == [3] * (step > 3)
+    run(folder)
+    assert records(folder) == records(whole)
+    for kind in ("latest", "best"):
+        one, other = (checkpoints.find(of, kind) for of in (folder, whole))
+        assert checkpoints.describe(one) == checkpoints.describe(other)
+        assert same_bits(arrays(folder, kind), arrays(whole, kind))
+    run(folder)  # and nothing is left to be done
+    assert records(folder) == records(whole)
 
 
 def test_every_stop_says_where_the_time_went_and_a_resumed_run_adds_up(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import nibabel as nib
 
+from rubik_jax import interrupts
 from rubik_jax.data import (
     arrays_on_disk,
     facts,
@@ -176,12 +177,20 @@ def ready(case: Case, how: Preprocessing) -> Ready:
 def in_threads(
     one: Callable[[Any], Any], items: Sequence, *, workers: int, progress: Progress | None
 ) -> list:
-    """What `one` makes of each item, in their order, without the None among that."""
+    """What `one` makes of each item, in their order, without the None among that.
+
+    Where an item fails or a signal comes, those that were begun are waited for, and no others.
+
+    Raises:
+        Interrupted: a signal came.
+    """
+    pool = ThreadPoolExecutor(max(1, workers))
     try:
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            done = filter(None, pool.map(one, items))
-            return list(progress(done, len(items)) if progress else done)
+        futures = [pool.submit(one, item) for item in items]
+        done = filter(None, map(interrupts.result, futures))
+        return list(progress(done, len(items)) if progress else done)
     finally:
+        pool.shutdown(cancel_futures=True)
         npz.forget()
 
 

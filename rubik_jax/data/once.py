@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rubik_jax import interrupts
 from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
@@ -34,6 +35,7 @@ def fill(folder: Path, what: str, wanted: dict[str, Any], files: Iterable[Files]
             return
         _put(started, json.dumps(wanted).encode())
         for paths, make in files:
+            interrupts.check()
             if not all(path.exists() for path in paths):
                 for path, content in zip(paths, make(), strict=True):
                     _put(path, content)

@@ -1,7 +1,6 @@
 """The spacing that most of a cohort's volumes are about, from their headers alone."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +8,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from rubik_jax.data import formats
 from rubik_jax.data.cases import Case
+from rubik_jax.data.entries import in_threads
 from rubik_jax.errors import UserError
 
 Spacing = tuple[float, float, float]
@@ -37,8 +37,7 @@ def median(
         except UserError as error:
             return error
 
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = list(pool.map(one, cases))
+    found = in_threads(one, cases, workers=workers, progress=None)
     known = [spacing for spacing in found if not isinstance(spacing, UserError)]
     if not known:
         raise found[0]

@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int, Integer, Shaped
 
+from rubik_jax import interrupts
 from rubik_jax.data.loader import padded
 from rubik_jax.inference.forward import Forward, rows
 from rubik_jax.inference.tiling import Size, check, furthest, gaussian, starts
@@ -132,6 +133,7 @@ def _answers(
     count = -(-batch_size // forward.devices) * forward.devices
     before = None
     while places := list(itertools.islice(corners, count)):
+        interrupts.check()
         windows = forward.share(_cropped(volume, places, window, count))
         answers = functools.reduce(operator.add, (forward.answer(windows, f) for f in flips))
         yield places, answers / len(flips) if mirror else answers

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rubik_jax import workdir
+from rubik_jax import interrupts, workdir
 from rubik_jax.data import entries, labels, loader, outliers, spacing
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.entries import Built
@@ -42,6 +42,7 @@ def list_cases(config: ConfigDict) -> Listing:
     )
     if note := labels.note(listing.cases, options.labels, options.path):
         say(note)
+    interrupts.check()
     return listing
 
 

@@ -90,9 +90,11 @@ def report(folder: Path, config: ConfigDict, run: Run) -> None:
     for warning in warnings:
         say(f"warning: {warning}")
     page.write(folder, source.description, results, warnings, pictures)
+    latest = checkpoints.find(folder, "latest")
+    owed = checkpoints.describe(latest).get("pending", {}).get("owed", False)
     done = {
         "checkpoint": str(source.checkpoint.relative_to(folder)),
-        "finished": int(checkpoints.find(folder, "latest").name) == config.steps,
+        "finished": int(latest.name) == config.steps and not owed,
     }
     clean = {name: for_json(numbers) for name, numbers in results.items()}
     counts = pictures.get("mistakes", {})

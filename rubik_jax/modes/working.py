@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from rubik_jax import workdir
+from rubik_jax import interrupts, workdir
 from rubik_jax.claims import claim, holder
 from rubik_jax.errors import UserError
 from rubik_jax.keeping import DivergedError
@@ -19,7 +19,7 @@ from rubik_jax.modes.planning import Cell, in_plan
 from rubik_jax.modes.training import rehearsal, train
 from rubik_jax.report.progress import clock, say, silent
 
-STATE = "state"  # the folder of claims, durations and failures, outside of the runs' own
+STATE = "state"  # the folder of durations and failures, outside of the runs' own
 ESTIMATES, TOOK, FAILED = "estimates.json", "seconds.json", "failed.txt"
 WAIT = 5  # seconds between looks at what other processes work on
 
@@ -72,12 +72,12 @@ def work(plan: Plan, costs: Mapping[str, float], after: Callable[[], None]) -> N
         if any(_take(plan, cell, open_cells, costs, after) for cell in open_cells):
             continue
         # Others are at all that is left, or at what it needs.
-        holders = {c.name: holder(plan.folder / STATE / c.name) for c in open_cells}
+        holders = {c.name: holder(plan.folder / c.name) for c in open_cells}
         waiting = ", ".join(f"{name} ({who})" for name, who in holders.items() if who)
         if waiting not in ("", said):
             say(f"waiting for the runs that others are at: {waiting}")
             said = waiting
-        time.sleep(WAIT)
+        interrupts.pause(WAIT)
 
 
 def estimate(plan: Plan, config: ConfigDict) -> dict[str, float]:
@@ -142,7 +142,7 @@ def _take(
     if any(other.name in cell.needs for other in open_cells):
         return False
     home = plan.folder / STATE / cell.name
-    with claim(home) as mine:
+    with claim(plan.folder / cell.name) as mine:
         if not mine or plan.finished(cell) or plan.failure(cell):
             return False
         place = len(plan.runnable) - len(open_cells) + 1

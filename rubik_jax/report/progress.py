@@ -8,6 +8,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rubik_jax import interrupts
+
 T = TypeVar("T")
 
 SILENCE = 10  # seconds without a line, where there's no terminal
@@ -74,7 +76,10 @@ def clock(seconds: float) -> str:
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Hands the items on as they come in, showing how many of `total` have, and the time left."""
+    """Hands the items on as they come in, showing how many of `total` have, and the time left.
+
+    Between two it raises `Interrupted` where a signal has come.
+    """
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     begun = said = time.monotonic()
     done = 0
@@ -88,5 +93,6 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
                 left = clock((total - done) / rate)
                 say(f"{what}: {done} of {total}, {rate:.3g}/s, ETA {left}")
             yield item
+            interrupts.check()
     if not console.is_terminal:
         say(f"{what}: {done} of {total}")

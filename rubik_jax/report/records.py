@@ -18,10 +18,16 @@ class Records:
     what an uninterrupted run would have written.
     """
 
-    def __init__(self, workdir: Path, step: int):
-        """Opens the records of a run that stands at `step`."""
+    def __init__(self, workdir: Path, step: int, *, complete: bool = True):
+        """Opens the records of a run that stands at `step`.
+
+        Args:
+            workdir: the run's.
+            step: the last that was trained.
+            complete: whether also what is evaluated at that step has been; else it will be again.
+        """
         self._path = Path(workdir) / "metrics.jsonl"
-        self._cut_back(step)
+        self._cut_back(step, complete)
         self._file = self._path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=step + 1)
 
@@ -38,8 +44,13 @@ class Records:
         self._file.close()
         self._events.close()
 
-    def _cut_back(self, step: int) -> None:
-        kept = [r for r in read(self._path) if r["step"] <= step and r["part"] != "test"]
+    def _cut_back(self, step: int, complete: bool) -> None:
+        kept = [
+            r
+            for r in read(self._path)
+            if (r["step"] < step or (r["step"] == step and (complete or r["part"] == "train")))
+            and r["part"] != "test"
+        ]
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
         os.replace(temporary, self._path)

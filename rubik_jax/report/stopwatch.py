@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 
 ACTIVITIES = {
     "stepping": "steps of training",
@@ -26,6 +27,11 @@ class Stopwatch:
         now = time.monotonic()
         self._seconds[activity] += now - self._since
         self._since = now
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Adds seconds by activity, which an earlier process took and didn't record."""
+        for name, of in seconds.items():
+            self._seconds[name] += of
 
     def take(self) -> dict[str, float]:
         """The seconds by activity since they were last taken."""
