@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from rubik_jax import checkpoints, workdir
 from rubik_jax.data.cases import Case, file_of
-from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
+from rubik_jax.data.split import Split, check_classes, check_seen, inherit, limit, make_split
 from rubik_jax.errors import UserError
 from rubik_jax.modes.posing import SUPERVISED
 from rubik_jax.report.progress import say
@@ -52,9 +52,10 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
         absent: names of those that can't, which a file may list nevertheless.
 
     Raises:
-        UserError: no split comes of it.
+        UserError: no split comes of it, or one that leaves a class without training cases.
     """
-    options = config.data.split.to_dict() | {"absent": absent}
+    classifies = config.task == "classify"
+    options = config.data.split.to_dict() | {"absent": absent, "classify": classifies}
     if config.task not in SUPERVISED:
         return Division(make_split(cases, **options), {})
     seen, like = options.pop("seen"), options.pop("run") or config.init_from
@@ -75,7 +76,11 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
             say(f"{config.init_from} has seen none of these cases, by name or by file")
     if not parts.train:
         raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
-    targets = {case.name: case.target for case in cases} if config.task == "classify" else None
+    if options["validation"] and not parts.validation:
+        say("note: no case is left for validation, so the latest checkpoint is reported on")
+    targets = {case.name: case.target for case in cases} if classifies else None
+    if targets:
+        check_classes(parts, targets)
     return Division(limit(parts, config.data.labelled, options["seed"], targets), skipped)
 
 
