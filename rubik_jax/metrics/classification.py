@@ -25,7 +25,7 @@ def classification(
         `accuracy` (the paper's ACC), `balanced_accuracy` (mean recall of the classes that
         occur), `auc` (see `area_under_curve`), `calibration_error` (see the function), `chance`
         (1/m of m classes that occur, see `balanced_chance`) and `majority` (the accuracy of always
-        giving the commonest class), and `confusion`, a list of rows of counts, a row per true class.
+        giving the commonest class), and `confusion`, rows of counts, one per true class.
     """
     classes = probabilities.shape[1]
     guesses = probabilities.argmax(axis=1)
