@@ -101,28 +101,35 @@ def make_split(
 
 
 def check_classes(parts: Split, targets: Mapping[str, str]) -> None:
-    """Refuses a class that no training case has, since no network could learn it.
+    """Refuses classes that no network could learn from the training part.
 
     Args:
         parts: the split.
         targets: case → class, of all cases, also of those that are in no part.
 
     Raises:
-        UserError: names the first such class, how many cases it has, and where they are.
+        UserError: one class alone, or one that no training case has; names the first such class,
+            and where its cases are.
     """
+    known = sorted({*targets.values()})
+    if len(known) == 1:
+        raise UserError(
+            f"all {len(targets)} cases with a class are of class {known[0]!r}; expected at least "
+            "two classes"
+        )
     trained = {targets[name] for name in parts.train}
-    lacking = sorted({*targets.values()} - trained)
+    lacking = [name for name in known if name not in trained]
     if not lacking:
         return
     cases = {name for name, of in targets.items() if of == lacking[0]}
-    counts = {part: len(cases.intersection(of)) for part, of in parts._asdict().items()}
-    counts["no part"] = len(cases) - sum(counts.values())
-    where = " and ".join(f"{count} in {part}" for part, count in counts.items() if count)
-    more = f" (nor have {len(lacking) - 1} more classes)" if len(lacking) > 1 else ""
+    counts = {f"in {part}": len(cases.intersection(of)) for part, of in parts._asdict().items()}
+    counts["left out"] = len(cases) - sum(counts.values())
+    where = ", ".join(f"{count} {place}" for place, count in counts.items() if count)
+    others = f", nor have {len(lacking) - 1} other classes" if len(lacking) > 1 else ""
     raise UserError(
-        f"class {lacking[0]!r} has no training case, of {len(cases)} in the cohort, {where}{more}: "
-        "expected one at least, by more cases, by classes merged in config.data.labels, or by "
-        "another config.data.split"
+        f"class {lacking[0]!r} has no training case ({where}){others}: expected one at least, by "
+        "more cases of it, by classes merged in config.data.labels, or by another "
+        "config.data.split"
     )
 
 

@@ -48,7 +48,7 @@ def pose(
         UserError: knobs that can't be used, or fewer than two answers.
     """
     if config.task == "classify":
-        classes, shares, targets = _classes(cases, parts, about.get("classes"))
+        classes, shares, targets = find_classes(cases, parts, about.get("classes"))
         return build_task(config, channels, classes, shares), targets
     if config.task == "segment":
         values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
@@ -100,7 +100,7 @@ def build_task(
     return segment(values=tuple(answers), **options)
 
 
-def _classes(
+def find_classes(
     cases: Sequence[Case], parts: Split, known: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[float], dict[str, int]]:
     """The classes, each's share of the training cases, and the number of each case's class."""
@@ -109,8 +109,6 @@ def _classes(
     # Numbers by their size, and names as they are sorted.
     ordered = sorted(found, key=lambda name: (not name.isdecimal(), name.zfill(9), name))
     classes = tuple(known or ordered)
-    if len(classes) < 2:
-        raise UserError(f"all cases are of class {classes[0]!r}; expected at least two classes")
     if found - set(classes):
         raise UserError(
             f"class {min(found - set(classes))!r} is none of those that the run knows, {classes}; "

@@ -76,12 +76,13 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
             say(f"{config.init_from} has seen none of these cases, by name or by file")
     if not parts.train:
         raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
-    if options["validation"] and not parts.validation:
-        say("note: no case is left for validation, so the latest checkpoint is reported on")
     targets = {case.name: case.target for case in cases} if classifies else None
     if targets:
         check_classes(parts, targets)
-    return Division(limit(parts, config.data.labelled, options["seed"], targets), skipped)
+    parts = limit(parts, config.data.labelled, options["seed"], targets)
+    if options["validation"] and not parts.validation:
+        say("note: no case is left for validation, so the latest checkpoint is reported on")
+    return Division(parts, skipped)
 
 
 def skipped_by(run_dir: Path) -> dict[str, str]:

@@ -212,10 +212,11 @@ def test_a_class_without_training_cases_is_refused_by_name():
     with pytest.raises(UserError) as caught:
         check_classes(Split(("a",), ("b",), ("c", "e")), targets)
     assert str(caught.value).startswith(
-        "class 'y' has no training case, of 3 in the cohort, 1 in validation and 1 in test and 1 "
-        "in no part: expected one at least"
+        "class 'y' has no training case (1 in validation, 1 in test, 1 left out): expected one"
     )
-    with pytest.raises(UserError, match=r"class 'x' .* \(nor have 1 more classes\)"):
+    with pytest.raises(UserError, match=r"all 2 cases .* 'x'; expected at least two classes"):
+        check_classes(Split(("a",), (), ("e",)), {"a": "x", "e": "x"})
+    with pytest.raises(UserError, match=r"class 'x' .* \(2 in test\), nor have 1 other classes:"):
         check_classes(Split((), (), tuple(targets)), targets)
 
 
