@@ -145,7 +145,7 @@ def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
     c.optim.encoder.freeze = 0  # steps during which it doesn't move
 
     c.data.pad = "edge"  # or refuse: volumes smaller than the window
-    # Training cases whose labels are used: a number (8) or a share (10%), one of each class or more.
+    # Training cases whose labels are used: a number (8) or a share (10%), at least one of a class.
     c.data.labelled = "all"
     c.data.foreground = 0.0  # share of the windows that must hold a labelled voxel
     c.data.split.run = config_dict.placeholder(str)  # whose split is taken, if not init_from's
