@@ -90,7 +90,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.resample.spacing = (1.0, 1.0, 1.0)  # value: mm along x, y, z
     c.data.pad = "refuse"  # or edge: gives positions away
     c.data.resident = False  # True: the training cases live on the devices
-    c.data.split = ConfigDict()
+    c.data.split = ConfigDict()  # of cases, class by class where they have classes
     c.data.split.test = 0.2  # share of the cases, never trained on
     c.data.split.validation = 0.1  # share of the rest, chooses the best checkpoint
     c.data.split.seed = 0
@@ -146,7 +146,8 @@ def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
     c.optim.encoder.freeze = 0  # steps during which it doesn't move
 
     c.data.pad = "edge"  # or refuse: volumes smaller than the window
-    c.data.labelled = "all"  # training cases whose labels are used: a number (8) or a share (10%)
+    # Training cases whose labels are used: a number (8) or a share (10%), at least one of a class.
+    c.data.labelled = "all"
     c.data.foreground = 0.0  # share of the windows that must hold a labelled voxel
     c.data.split.run = config_dict.placeholder(str)  # whose split is taken, if not init_from's
     c.data.split.seen = ()  # test cases that the other run may have seen; ("*",) for any

@@ -118,8 +118,10 @@ def judge_classes(
     ]
     numbers = metrics.classification.classification(truth, found) | {"cases": len(rows)}
     said = np.bincount(found.argmax(axis=1), minlength=len(classes)) / len(rows)
+    absent = [name for k, name in enumerate(classes) if k not in truth]
     answers = {"truth": truth, "probabilities": found, "classes": tuple(classes)}
-    return Judged(numbers | {"top": float(said.max())}, rows, {"answers": answers})
+    numbers |= {"top": float(said.max()), "absent": absent}
+    return Judged(numbers, rows, {"answers": answers})
 
 
 def label(

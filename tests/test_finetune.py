@@ -283,6 +283,45 @@ MISTAKES = {
 }
 
 
+CLASSES = {  # cases of class x, cases of class y, options -> words
+    "one class": ("abcdefgh", "", [], ["all 8 cases", "'x'; expected at least two classes"]),
+    "two cases of two classes": ("a", "b", [], ["class '", "has no training case (1 in test)"]),
+    "rare class that is tested": (
+        "abcdefg",
+        "h",
+        ["--config.data.split.file={root}/split.csv"],
+        ["class 'y' has no training case (1 in test)", "config.data.labels", "config.data.split"],
+    ),
+    "fewer labels than classes": (
+        "abcd",
+        "efgh",
+        ["--config.data.labelled=1"],
+        ["config.data.labelled is '1'", "2 classes"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CLASSES)
+def test_a_class_that_could_not_be_learned_is_refused_before_anything_is_prepared(
+    cohort, tmp_path, capsys, what
+):
+    first, second, more, words = CLASSES[what]
+    rows = [*(f"{case},x" for case in first), *(f"{case},y" for case in second)]
+    (tmp_path / "classes.csv").write_text("\n".join(["case,class", *rows]))
+    parts = [f"{case},{'test' if case == 'h' else 'train'}" for case in CASES]
+    (tmp_path / "split.csv").write_text("\n".join(["case,part", *parts]))
+    options = [
+        *SUPERVISED,
+        "--config.data.labels=classes.csv",
+        *(each.format(root=tmp_path) for each in more),
+    ]
+    shutil.copytree(cohort / "scans", tmp_path / "scans")
+    assert main(command(tmp_path, "classify", "wrong", *options)) == 2
+    said = sentence(capsys)
+    assert all(word in said for word in words), said
+    assert not (tmp_path / "wrong").exists() and not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize("what", MISTAKES)
 def test_mistakes_get_one_sentence_and_status_2(cohort, pretrained, capsys, what):
     more, words = MISTAKES[what]

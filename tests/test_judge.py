@@ -98,7 +98,19 @@ def test_classes_are_judged_over_all_cases(store):
     )
     assert judged.numbers["accuracy"] == pytest.approx(2 / 3)
     assert judged.numbers["confusion"] == [[0, 1], [0, 2]]
-    assert judged.numbers["top"] == 1
+    assert judged.numbers["top"] == 1 and judged.numbers["absent"] == []
     assert [row["answer"] for row in judged.cases] == ["y"] * 3
     assert [row["class"] for row in judged.cases] == ["x", "y", "y"]
     assert judged.cases[0]["p_x"] == pytest.approx(0.2)
+
+
+def test_a_class_without_a_case_is_named_and_is_in_no_chance(store):
+    def second(windows):
+        return jnp.tile(jnp.array([[0.2, 0.7, 0.1]]), (len(windows), 1))
+
+    options = {"classes": ("x", "y", "z"), "progress": plainly}
+    for targets, absent, chance in (((0, 1, 1), ["z"], 0.5), ((1, 1, 1), ["x", "z"], 1.0)):
+        named = dict(zip("abc", targets, strict=True))
+        numbers = judge_classes(mapped(second), store, SLIDING, targets=named, **options).numbers
+        assert numbers["absent"] == absent and numbers["chance"] == chance
+        assert numbers["balanced_accuracy"] == chance  # as always answering one class is worth

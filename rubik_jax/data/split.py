@@ -11,6 +11,7 @@ import numpy as np
 
 from rubik_jax.data import split_file
 from rubik_jax.data.cases import Case
+from rubik_jax.data.stratify import deal, draw
 from rubik_jax.errors import UserError
 
 
@@ -33,15 +34,21 @@ def make_split(
     file: str | Path | None,
     group: str = "",
     absent: Collection[str] = (),
+    classify: bool = False,
 ) -> Split:
     """The split of a cohort: from a file, by folds, as the cohort fixes it, or drawn as a fraction.
 
     What comes first of these wins. Where a file or a cohort says nothing of validation, it is drawn
-    from the cases that train. Nothing depends on the order in which the cases are listed.
+    from the cases that train. Every part that is drawn has classes in the cohort's proportions, as
+    far as its size allows; see `stratify`. Nothing depends on the order in which cases are listed.
+
+    A part that is requested gets at least one case where there are enough of them (two for test,
+    three for validation as well), and at least one case is left to train on.
 
     Args:
         cases: each named once.
-        test: the fraction of all cases, where neither file, folds nor cohort decide.
+        test: the fraction of all cases, where neither file, folds nor cohort decide (the paper's
+            80:20 is 0.2).
         validation: the fraction of the cases that test leaves.
         seed: of the draw.
         folds: into how many parts, alike to one case, the cohort is dealt; 0 for none.
@@ -50,25 +57,30 @@ def make_split(
         group: a regular expression; cases in whose names it finds the same stay together where a
             part is drawn, as the sessions of a patient do by "sub-[^_]+". "" draws case by case.
         absent: cases that the file may list, though they can't be used.
+        classify: whether classes are what is trained on; there is rather no validation part than
+            a class without training cases.
 
     Raises:
         UserError: knobs out of range or at odds with each other, or a file that does not fit.
     """
     _check(test, validation, seed)
     names = sorted(case.name for case in cases)
-    members = _grouped(names, group)
+    alike = {
+        "classes": {case.name: case.target for case in cases},
+        "groups": _groups(names, group),
+    }
+    if file and folds:
+        raise UserError(
+            f"config.data.split.file is {file} and config.data.split.folds is {folds}: "
+            "expected one of them"
+        )
+    given = {}
     if file:
-        if folds:
-            raise UserError(
-                f"config.data.split.file is {file} and config.data.split.folds is {folds}: "
-                "expected one of them"
-            )
-        given = split_file.read(file, fold, {*names}, absent)
-        there = {part: [n for n in found if n not in absent] for part, found in given.items()}
-        return _completed(there, validation, seed, group)
-    if folds:
-        return _expanded(_fold(list(members), validation, seed, folds, fold), members)
-    if any(case.part for case in cases):
+        listed = split_file.read(file, fold, {*names}, absent)
+        given = {part: [n for n in found if n not in absent] for part, found in listed.items()}
+    elif folds:
+        given["test"] = _fold(names, seed, folds, fold, **alike)
+    elif any(case.part for case in cases):
         parts = {part: [c.name for c in cases if c.part == part] for part in Split._fields}
         if sum(map(len, parts.values())) < len(cases) or not parts["train"]:
             raise UserError(
@@ -76,33 +88,49 @@ def make_split(
                 "config.data.split.file or config.data.split.folds"
             )
         given = {part: found for part, found in parts.items() if found}
-        return _completed(given, validation, seed, group)
-    drawn = split(list(members), test=test, validation=validation, seed=seed)
-    return _expanded(drawn, members)
+    else:
+        spare = 2 if validation else 1
+        few = len({*alike["groups"].values()}) <= spare
+        given["test"] = draw(names, test, seed, spare=1 if few else spare, **alike)
+    tested = given.get("test", [])
+    if "validation" in given:
+        return _sorted(given["train"], given["validation"], tested)
+    rest = sorted({*names} - {*tested})
+    validated = draw(rest, validation, seed, keep=classify, **alike)
+    return _sorted({*rest} - {*validated}, validated, tested)
 
 
-def split(names: Sequence[str], *, test: float, validation: float, seed: int) -> Split:
-    """Splits a cohort by fractions; the order in which the names are listed does not matter.
-
-    A part that is asked for gets at least one case where there are enough of them (two for test,
-    three for validation as well), and at least one case is left to train on.
+def check_classes(parts: Split, targets: Mapping[str, str]) -> None:
+    """Refuses classes that no network could learn from the training part.
 
     Args:
-        names: the cases, each named once.
-        test: the fraction of all cases (the paper's 80:20 is 0.2).
-        validation: the fraction of the cases that test leaves.
-        seed: of the draw.
+        parts: the split.
+        targets: case → class, of all cases, also of those that are in no part.
 
     Raises:
-        UserError: a fraction outside [0, 1), or a seed outside [0, 2**32).
+        UserError: one class alone, or one that no training case has; names the first such class,
+            and where its cases are.
     """
-    _check(test, validation, seed)
-    shuffled = _shuffled(names, seed)
-    validates = validation > 0 and len(names) >= 3
-    n_test = _count(test, len(names), least=len(names) >= 2, spare=1 + validates)
-    n_validation = _count(validation, len(names) - n_test, least=validates, spare=1)
-    tested, validated, trained = np.split(shuffled, [n_test, n_test + n_validation])
-    return _sorted(trained, validated, tested)
+    known = sorted({*targets.values()})
+    if len(known) == 1:
+        raise UserError(
+            f"all {len(targets)} cases with a class are of class {known[0]!r}; expected at least "
+            "two classes"
+        )
+    trained = {targets[name] for name in parts.train}
+    lacking = [name for name in known if name not in trained]
+    if not lacking:
+        return
+    cases = {name for name, of in targets.items() if of == lacking[0]}
+    counts = {f"in {part}": len(cases.intersection(of)) for part, of in parts._asdict().items()}
+    counts["left out"] = len(cases) - sum(counts.values())
+    where = ", ".join(f"{count} {place}" for place, count in counts.items() if count)
+    others = f", nor have {len(lacking) - 1} other classes" if len(lacking) > 1 else ""
+    raise UserError(
+        f"class {lacking[0]!r} has no training case ({where}){others}: expected one at least, by "
+        "more cases of it, by classes merged in config.data.labels, or by another "
+        "config.data.split"
+    )
 
 
 def limit(
@@ -117,23 +145,32 @@ def limit(
         labelled: "all", a number as "8", or a share of the training cases as "10%", rounded, at
             least one case.
         seed: of the draw, which depends on nothing else but names and classes.
-        targets: case → class, where there are classes: they take turns then, so that few cases
-            hold as many classes as they can.
+        targets: case → class, where classes are trained on: they take turns then, so that each
+            has cases, as many as the others as far as there are.
 
     Raises:
-        UserError: not understood, none, or more than there are.
+        UserError: not understood, none, more than there are, or fewer than their classes.
     """
     if labelled == "all":
         return parts
-    order = _shuffled(parts.train, seed).tolist()
+    names = sorted(parts.train)
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    number = _number(labelled, len(order))
     if targets is not None:
+        classes = len({targets[name] for name in order})
+        if number < classes:
+            raise UserError.of(
+                "{data.labelled} is {!r}, {} of {} training cases, which have {} classes: expected "
+                "at least {}, one of each",
+                *(labelled, number, len(order), classes, classes),
+            )
         seen: Counter[str] = Counter()
         turns = {}
         for name in order:
             turns[name] = seen[targets[name]]
             seen[targets[name]] += 1
         order.sort(key=turns.__getitem__)
-    return parts._replace(train=tuple(sorted(order[: _number(labelled, len(order))])))
+    return parts._replace(train=tuple(sorted(order[:number])))
 
 
 def inherit(cases: Sequence[Case], run_split: Split) -> Split | None:
@@ -183,63 +220,51 @@ def check_seen(
         )
 
 
-def _fold(names: list[str], validation: float, seed: int, folds: int, fold: int) -> Split:
-    if not 2 <= folds <= len(names):
+def _fold(
+    names: list[str],
+    seed: int,
+    folds: int,
+    fold: int,
+    *,
+    classes: Mapping[str, str | None],
+    groups: Mapping[str, str],
+) -> list[str]:
+    """The cases of one fold."""
+    most = len({*groups.values()})
+    if not 2 <= folds <= most:
         raise UserError(
-            f"config.data.split.folds is {folds}: expected 0, or 2 to {len(names)}, as many as "
+            f"config.data.split.folds is {folds}: expected 0, or 2 to {most}, as many as "
             "there are cases, or groups of them"
         )
     if not 0 <= fold < folds:
         raise UserError(f"config.data.split.fold is {fold}: expected 0 to {folds - 1}")
-    dealt = np.array_split(_shuffled(names, seed), folds)
-    # From the next fold on, so that each fold has a validation part of its own.
-    rest = np.concatenate([*dealt[fold + 1 :], *dealt[:fold]])
-    n = _count(validation, len(rest), least=len(rest) >= 2, spare=1)
-    return _sorted(rest[n:], rest[:n], dealt[fold])
+    return deal(names, folds, seed, classes=classes, groups=groups)[fold]
 
 
-def _completed(
-    parts: Mapping[str, Sequence[str]], validation: float, seed: int, group: str
-) -> Split:
-    """The split of parts that are given, validation drawn from train where it is not."""
-    train, test = parts["train"], parts.get("test", ())
-    if "validation" in parts:
-        return _sorted(train, parts["validation"], test)
-    members = _grouped(train, group)
-    shuffled = _shuffled(list(members), seed)
-    n = _count(validation, len(members), least=len(members) >= 2, spare=1)
-    drawn = _expanded(_sorted(shuffled[n:], shuffled[:n], ()), members)
-    return _sorted(drawn.train, drawn.validation, test)
-
-
-def _grouped(names: Sequence[str], group: str) -> dict[str, list[str]]:
-    """Group → its cases; a case in which the expression finds nothing is one of its own."""
+def _groups(names: Sequence[str], group: str) -> dict[str, str]:
+    """Case → its group; a case in which the expression finds nothing is one of its own."""
     try:
         found = {name: re.search(group, name) if group else None for name in names}
     except re.error as error:
         raise UserError(
             f"config.data.split.group is {group!r}: expected a regular expression ({error})"
         ) from error
-    members: dict[str, list[str]] = {}
-    for name, match in found.items():
-        members.setdefault(match[0] if match else name, []).append(name)
-    return members
-
-
-def _expanded(groups: Split, members: Mapping[str, Sequence[str]]) -> Split:
-    """The split of the cases, given that of their groups."""
-    return _sorted(*([name for key in part for name in members[key]] for part in groups))
+    return {name: match[0] if match else name for name, match in found.items()}
 
 
 def _number(labelled: str, of: int) -> int:
-    knob = f"config.data.labelled is {labelled!r}"
     share = labelled.endswith("%")
     try:
         wanted = float(labelled.removesuffix("%")) if share else int(labelled)
     except ValueError as error:
-        raise UserError(f"{knob}: expected 'all', a number such as 8, or 10%") from error
+        raise UserError.of(
+            "{data.labelled} is {!r}: expected 'all', a number such as 8, or 10%", labelled
+        ) from error
     if not 0 < wanted <= (100 if share else of):  # nor what is no number
-        raise UserError(f"{knob}: expected 1 to {of}, as many as train, or up to 100%")
+        raise UserError.of(
+            "{data.labelled} is {!r}: expected 1 to {}, as many as train, or up to 100%",
+            *(labelled, of),
+        )
     return max(1, round(wanted * of / 100)) if share else wanted
 
 
@@ -253,20 +278,9 @@ def _check(test: float, validation: float, seed: int) -> None:
         raise UserError(f"config.data.split.seed is {seed}: expected 0 to {2**32 - 1}")
 
 
-def _shuffled(names: Sequence[str], seed: int) -> np.ndarray:
-    ordered = np.array(sorted(names), dtype=object)
-    return ordered[np.random.default_rng(seed).permutation(len(ordered))]
-
-
 def _sorted(*parts: Iterable[str]) -> Split:
     return Split(*(tuple(sorted(part)) for part in parts))
 
 
 def _names(parts: Split) -> list[str]:
     return list(itertools.chain.from_iterable(parts))
-
-
-def _count(fraction: float, of: int, *, least: bool, spare: int) -> int:
-    """The fraction rounded, but at least `least` when asked for, and `spare` cases left over."""
-    wanted = max(round(fraction * of), int(least and fraction > 0))
-    return max(0, min(wanted, of - spare))

@@ -11,6 +11,7 @@ from rubik_jax.metrics.cases import for_json, mean_over_cases
 from rubik_jax.metrics.sums import (
     add,
     balanced_accuracy,
+    balanced_chance,
     confusion,
     dice_iou,
     histogram,
@@ -23,6 +24,7 @@ from rubik_jax.metrics.sums import (
 __all__ = [
     "add",
     "balanced_accuracy",
+    "balanced_chance",
     "classification",
     "confusion",
     "dice_iou",

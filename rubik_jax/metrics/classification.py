@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from rubik_jax.metrics.sums import balanced_accuracy
+from rubik_jax.metrics.sums import balanced_accuracy, balanced_chance
 
 BINS = 15  # of the calibration error, as in Guo et al., 2017
 
@@ -24,8 +24,8 @@ def classification(
     Returns:
         `accuracy` (the paper's ACC), `balanced_accuracy` (mean recall of the classes that
         occur), `auc` (see `area_under_curve`), `calibration_error` (see the function), `chance`
-        (1/k) and `majority` (the accuracy of always giving the commonest class), and `confusion`,
-        a list of rows of counts, one row per true class.
+        (1/m of m classes that occur, see `balanced_chance`) and `majority` (the accuracy of always
+        giving the commonest class), and `confusion`, rows of counts, one per true class.
     """
     classes = probabilities.shape[1]
     guesses = probabilities.argmax(axis=1)
@@ -35,7 +35,7 @@ def classification(
         "balanced_accuracy": balanced_accuracy(confusion),
         "auc": area_under_curve(targets, probabilities),
         "calibration_error": calibration_error(targets, probabilities),
-        "chance": 1 / classes,
+        "chance": balanced_chance(confusion),
         "majority": float(np.bincount(targets).max() / len(targets)),
         "confusion": confusion.tolist(),
     }

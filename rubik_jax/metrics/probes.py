@@ -41,8 +41,8 @@ def probe(
 
     Returns:
         `accuracy`, `balanced_accuracy` (mean recall of the classes that occur), `auc` and `chance`
-        (1/k), each with "knn_" and "linear_" before its name, and `majority`, the accuracy of the
-        commonest class.
+        (1/m of m classes that occur), each with "knn_" and "linear_" before its name, and
+        `majority`, the accuracy of the commonest class.
     """
     if len(fitted) and len(judged):
         parts = [(np.asarray(fitted), np.asarray(judged))]

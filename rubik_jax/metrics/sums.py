@@ -105,6 +105,22 @@ def confusion(
     return Mean(pairs.total.reshape(classes, classes), pairs.count)
 
 
+def balanced_chance(counts: Shaped[np.ndarray, "k k"]) -> float:
+    """What `balanced_accuracy` is by chance: of m classes that occur 1/m, whatever is guessed.
+
+    That is by giving one answer always or by guessing evenly among them. Where one class alone
+    occurs it's 1, and no accuracy tells anything.
+
+    Args:
+        counts: the total of `confusion`, rows of the truth, columns of the answers.
+
+    Returns:
+        NaN where there's no example at all.
+    """
+    there = np.count_nonzero(counts.sum(axis=1))
+    return 1 / there if there else np.nan
+
+
 def balanced_accuracy(counts: Shaped[np.ndarray, "k k"]) -> float:
     """The mean over the classes that occur of the share that was answered rightly.
 

@@ -173,8 +173,12 @@ def _probe(
     found = metrics.probes.probe(
         features[rows], numbers, len(classes), fitted=fitted, judged=judged
     )
+    tested = {target[rows[k]] for k in judged} or {*classes}
+    absent = [name for name in classes if name not in tested]
+    if absent:
+        how += f"; no test case is of class {', '.join(map(repr, absent))}"
     say(f"{metrics.probes.show(found)}\n{how}")
-    return {"how": how, "classes": classes, **found}
+    return {"how": how, "classes": classes, "absent": absent, **found}
 
 
 def _write(

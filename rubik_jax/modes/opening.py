@@ -12,7 +12,7 @@ from rubik_jax.data import loader
 from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.preprocess import Preprocessing
-from rubik_jax.data.split import Split
+from rubik_jax.data.split import Split, check_classes
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError, knobs
 from rubik_jax.metrics.segmentation import REGIONS
@@ -95,12 +95,15 @@ def open_run(
     how = cohort.preprocessing(config, listing.cases, about)
     cases = _answered(listing.cases, config.task)
     parts, left = divide(cases, listing.skipped.keys())
+    classes = {case.name: case.target for case in cases}
     cases = _listed(cases, parts)
     store, bad = cohort.prepare(cases, how, config)
     store, small = cohort.fitting(store, window, config)
     skipped = left | listing.skipped | bad | small
     cohort.say_skipped(skipped)
     parts, cases = _without(parts, skipped), [c for c in cases if c.name not in skipped]
+    if config.task == "classify" and not about:  # again, without the cases that can't be used
+        check_classes(parts, classes)
     cohort.refuse_other_channels(store, about, config)
     cohort.say_apart(store, parts)
     task, targets = pose(config, store.shapes[0][-1], store, cases, parts, about)

@@ -1,7 +1,7 @@
 """Poses the task of a config: what is asked of a network, and which answers there are."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -48,7 +48,7 @@ def pose(
         UserError: knobs that can't be used, or fewer than two answers.
     """
     if config.task == "classify":
-        classes, shares, targets = _classes(cases, parts, about.get("classes"))
+        classes, shares, targets = find_classes(cases, parts, about.get("classes"))
         return build_task(config, channels, classes, shares), targets
     if config.task == "segment":
         values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
@@ -101,7 +101,7 @@ def build_task(
         return segment(values=tuple(answers), **options)
 
 
-def _classes(
+def find_classes(
     cases: Sequence[Case], parts: Split, known: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[float], dict[str, int]]:
     """The classes, each's share of the training cases, and the number of each case's class."""
@@ -110,8 +110,6 @@ def _classes(
     # Numbers by their size, and names as they are sorted.
     ordered = sorted(found, key=lambda name: (not name.isdecimal(), name.zfill(9), name))
     classes = tuple(known or ordered)
-    if len(classes) < 2:
-        raise UserError(f"all cases are of class {classes[0]!r}; expected at least two classes")
     if found - set(classes):
         raise UserError(
             f"class {min(found - set(classes))!r} is none of those that the run knows, {classes}; "
@@ -123,8 +121,26 @@ def _classes(
         said = [f"{counts[k]} of {name!r}" for k, name in enumerate(classes)]
         more = [f"and {len(said) - SAID} more classes"] if len(said) > SAID else []
         say(f"to train on: {', '.join([*said[:SAID], *more])}")
+    for part in ("validation", "test"):
+        if note := _note_absent(part, {targets[name] for name in getattr(parts, part)}, classes):
+            say(note)
     shares = [counts[k] / max(1, len(parts.train)) for k in range(len(classes))]
     return classes, shares, targets
+
+
+def _note_absent(part: str, occurring: Set[int], classes: Sequence[str]) -> str:
+    """Which classes no case of a part has, and what its scores are then; "" where all occur."""
+    absent = [repr(name) for k, name in enumerate(classes) if k not in occurring]
+    if not occurring or not absent:
+        return ""
+    more = [f"{len(absent) - SAID} more"] if len(absent) > SAID else []
+    scores = (
+        f"balanced accuracy there is the mean of the other {len(occurring)} (chance "
+        f"{1 / len(occurring):.1%})"
+        if len(occurring) > 1
+        else f"with {classes[min(occurring)]!r} alone, accuracy there tells nothing (chance 100%)"
+    )
+    return f"note: no {part} case is of class {', '.join([*absent[:SAID], *more])}; {scores}"
 
 
 def _labels(

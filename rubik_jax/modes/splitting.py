@@ -13,7 +13,7 @@ from rubik_jax.data import entries
 from rubik_jax.data.cases import Case, file_of
 from rubik_jax.data.digests import remembered
 from rubik_jax.data.identity import first_of
-from rubik_jax.data.split import Split, check_seen, inherit, limit, make_split
+from rubik_jax.data.split import Split, check_classes, check_seen, inherit, limit, make_split
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
@@ -60,9 +60,10 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
         absent: names of those that can't, which a file may list nevertheless.
 
     Raises:
-        UserError: no split comes of it.
+        UserError: no split comes of it, or one that leaves a class without training cases.
     """
-    options = config.data.split.to_dict() | {"absent": absent}
+    classifies = config.task == "classify"
+    options = config.data.split.to_dict() | {"absent": absent, "classify": classifies}
     if config.task not in SUPERVISED:
         return Division(make_split(cases, **options), {})
     seen, like = options.pop("seen"), options.pop("run") or config.init_from
@@ -77,8 +78,12 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
     parts = parts or make_split(cases, **options)
     if not parts.train:
         raise UserError(f"none of {len(cases)} cases is left to train on; expected one at least")
-    targets = {case.name: case.target for case in cases} if config.task == "classify" else None
+    targets = {case.name: case.target for case in cases} if classifies else None
+    if targets:
+        check_classes(parts, targets)
     parts = limit(parts, config.data.labelled, options["seed"], targets)
+    if options["validation"] and not parts.validation:
+        say("note: no case is left for validation, so the latest checkpoint is reported on")
     if config.init_from:
         before = seen_by(Path(config.init_from).expanduser())
         files = _identities(config, cases, parts, before)

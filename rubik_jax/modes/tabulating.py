@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rubik_jax import workdir
 from rubik_jax.data.cases import Case
 from rubik_jax.data.sources import Listing
-from rubik_jax.data.split import limit, make_split
+from rubik_jax.data.split import Split, check_classes, limit, make_split
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
 from rubik_jax.modes.opening import answered_by
@@ -85,7 +85,8 @@ def _divide(plan: Plan, config: ConfigDict, listing: Listing) -> None:
     """
     begun = plan.folder / workdir.CONFIG
     options = json.loads(config.data.split.to_json())
-    if begun.exists():
+    new = not begun.exists()
+    if not new:
         # The runs take the split from the plan, so that their own configs don't tell.
         then, now = (workdir.flat({"data": {"split": of}}) for of in (_split_of(begun), options))
         if workdir.differing(plan.folder, then, now):
@@ -93,19 +94,25 @@ def _divide(plan: Plan, config: ConfigDict, listing: Listing) -> None:
                 f"--workdir={plan.folder} holds a plan with another config.data.split; expected "
                 "the same, or another folder"
             )
+        parts = split_of(plan.folder)
     else:  # what a dry run left may be of other knobs
-        drawn = make_split(listing.cases, **options, absent=listing.skipped.keys())
-        workdir.write(plan.folder / workdir.SPLIT, drawn._asdict())
-    parts = split_of(plan.folder)
+        options["classify"] = any(cell.run == "classify" for cell in plan.runnable)
+        parts = make_split(listing.cases, **options, absent=listing.skipped.keys())
     for task in {cell.run for cell in plan.runnable if cell.target}:
-        there = {case.name for case in answered_by(listing.cases, task)}
-        labelled = parts._replace(train=tuple(name for name in parts.train if name in there))
-        for amount in config.labelled:
-            try:
-                limit(labelled, amount, config.data.split.seed)
-            except UserError as error:
-                known = UserError(str(error), knob="data.labelled")
-                raise in_plan(known, task, config) from error
+        answered = answered_by(listing.cases, task)
+        there = {case.name for case in answered}
+        labelled = Split(*(tuple(name for name in part if name in there) for part in parts))
+        checked = new and task == "classify"  # what began otherwise goes on
+        targets = {c.name: c.target for c in answered} if checked else None
+        try:
+            if targets:
+                check_classes(labelled, targets)
+            for amount in config.labelled:
+                limit(labelled, amount, config.data.split.seed, targets)
+        except UserError as error:
+            raise in_plan(error, task, config) from error
+    if new:
+        workdir.write(plan.folder / workdir.SPLIT, parts._asdict())
 
 
 def _split_of(config: Path) -> dict[str, Any]:

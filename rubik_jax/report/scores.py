@@ -127,10 +127,11 @@ def _classes(results: Mapping[str, Numbers], description: dict[str, Any]) -> str
     part = next(iter(results))
     numbers = results[part]
     chance, majority = numbers["chance"], numbers["majority"]
+    no_curve = math.isnan(numbers.get("auc", math.nan))
     guesses = {  # by chance, and by always giving the commonest answer
         "accuracy": (chance, majority, "{:.1%}"),
         "balanced_accuracy": (chance, chance, "{:.1%}"),
-        "auc": (0.5, 0.5, "{:.3f}"),
+        "auc": (None, None, "{:.3f}") if no_curve else (0.5, 0.5, "{:.3f}"),
         "calibration_error": (None, None, "{:.3f}"),
     }
     said = {"auc": "AUC"}
@@ -143,8 +144,10 @@ def _classes(results: Mapping[str, Numbers], description: dict[str, Any]) -> str
     }
     note = (
         f"{_parts([part])}; <b>majority</b>: what the commonest answer would score. A class that "
-        "no case has counts in no mean."
+        "no case has counts in no mean, and chance is 1 / the number of the others."
     )
+    if numbers.get("absent"):
+        note += f" No case is of class {escape(', '.join(map(repr, numbers['absent'])))}."
     if "calibration_error" in numbers:
         note += (
             " Calibration error: how far the probability of the answer is from how often it's "

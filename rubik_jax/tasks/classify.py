@@ -15,6 +15,8 @@ from rubik_jax.tasks import network
 from rubik_jax.tasks.classes import class_weights
 from rubik_jax.types import DEVICES, Batch, Metrics, Task
 
+NAMED = 3  # absent classes, in a line
+
 
 def classify(
     *,
@@ -123,7 +125,7 @@ def summarise(totals: Metrics) -> dict[str, float]:
         "accuracy": float(totals["accuracy"].value),
         "balanced_accuracy": metrics.balanced_accuracy(table),
         "loss": float(totals["loss"].value),
-        "chance": 1 / len(table),
+        "chance": metrics.balanced_chance(table),
         "majority": float(truth.max()),
         "top": float(said.max()),
         "examples": float(totals["loss"].count),
@@ -136,19 +138,27 @@ def score(numbers: dict[str, float]) -> float:
 
 
 def show(numbers: dict[str, float]) -> str:
-    """Accuracies in a line, beside chance, as far as they're there."""
-    beside = f" (chance {numbers['chance']:.1%})" if "chance" in numbers else ""
+    """Accuracies in a line, beside chance, as far as they're there, and the absent classes."""
+    beside = [f"chance {numbers['chance']:.1%}"] if "chance" in numbers else []
+    if absent := numbers.get("absent"):
+        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+        beside.append(f"no case of {', '.join(map(repr, absent[:NAMED]))}{more}")
     names = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auc": "AUC"}
     parts = [
         f"{said} {numbers[name]:.3f}" if name == "auc" else f"{said} {numbers[name]:.1%}"
         for name, said in names.items()
         if not np.isnan(numbers.get(name, np.nan))
     ]
-    return ", ".join(parts) + beside
+    return ", ".join(parts) + (f" ({', '.join(beside)})" if beside else "")
 
 
 def diagnose(numbers: dict[str, float]) -> list[str]:
-    """A sentence where the network gives one answer only."""
+    """A sentence where the cases are of one class only, or the network gives one answer only."""
+    if numbers["majority"] == 1:
+        return [
+            "all cases that were evaluated are of one class, so that their accuracy tells nothing "
+            "and chance is 100%; try another config.data.split, or more cases"
+        ]
     if numbers["top"] <= 0.95 or numbers["majority"] > 0.95:
         return []
     return [

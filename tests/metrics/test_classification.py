@@ -64,6 +64,18 @@ def test_accuracies_and_confusion_agree_with_scikit_learn(classes):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.parametrize("occurring", [(0,), (2,), (0, 3), (0, 1, 3), (0, 1, 2, 3)])
+def test_chance_is_the_best_that_one_answer_for_all_scores_in_balanced_accuracy(occurring):
+    targets, shares = np.repeat(occurring, 5), np.eye(4)
+    constant = [classification(targets, np.tile(shares[k], (len(targets), 1))) for k in range(4)]
+    assert max(found["balanced_accuracy"] for found in constant) == constant[0]["chance"]
+    assert constant[0]["chance"] == 1 / len(occurring)
+    rng = np.random.default_rng(0)
+    guesses = shares[rng.choice(occurring, (2000, len(targets)))]
+    guessed = np.mean(guesses.argmax(axis=2) == targets)
+    assert guessed == pytest.approx(constant[0]["chance"], abs=0.02)
+
+
 def test_two_classes_are_scored_as_medmnist_does():
     """Its evaluator takes the last column: above a half is class 1, and a tie is class 0."""
     targets, shares = drawn(2, 2)

@@ -74,10 +74,13 @@ def test_a_classification_stands_beside_chance_and_the_majority(describe):
         "": ["test", "chance", "majority"],
         "accuracy": ["75.0%", "25.0%", "50.0%"],
         "balanced accuracy": ["62.5%", "25.0%", "25.0%"],
-        "AUC": ["–", "0.500", "0.500"],
+        "AUC": ["–", "–", "–"],
         "calibration error": ["0.062", "–", "–"],
     }
     assert "40 cases" in html
+    html = scores.section({"test": numbers | {"auc": 0.75, "absent": ["<b"]}}, describe("classify"))
+    assert table(html)["AUC"] == ["0.750", "0.500", "0.500"]
+    assert "No case is of class &#x27;&lt;b&#x27;." in html
     kept = ("accuracy", "balanced_accuracy", "chance", "majority")
     while_training = {name: numbers[name] for name in kept} | {"examples": 8.0}
     html = scores.section({"validation": while_training}, describe("classify"))
