@@ -52,7 +52,7 @@ def cohort(tmp_path) -> Path:
 
 
 def ages(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*")}
 
 
 def test_what_was_prepared_is_trained_on_by_the_same_command(cohort, capsys):
