@@ -7,33 +7,38 @@ scikit-learn with them.
 import importlib
 from typing import Any
 
-from rubik_jax.metrics.cases import for_json, mean_over_cases
+from rubik_jax.metrics.cases import case_counts, for_json, mean_over_cases
 from rubik_jax.metrics.sums import (
     add,
     balanced_accuracy,
     confusion,
     dice_iou,
     histogram,
+    mask_overlaps,
     means,
     overlap_scores,
     overlaps,
+    voxel_shares,
     weighted,
 )
 
 __all__ = [
     "add",
     "balanced_accuracy",
+    "case_counts",
     "classification",
     "confusion",
     "dice_iou",
     "for_json",
     "histogram",
+    "mask_overlaps",
     "mean_over_cases",
     "means",
     "overlap_scores",
     "overlaps",
     "probes",
     "segmentation",
+    "voxel_shares",
     "weighted",
 ]
 

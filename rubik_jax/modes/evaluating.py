@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rubik_jax import checkpoints, export, parallel, workdir
+from rubik_jax.data import regions
 from rubik_jax.data.cases import Case
 from rubik_jax.data.split import Split
 from rubik_jax.errors import UserError
@@ -16,7 +17,6 @@ from rubik_jax.evaluate import make_evaluation
 from rubik_jax.export import Source
 from rubik_jax.judge import Judged, Sliding, judge_classes, judge_masks
 from rubik_jax.metrics import for_json
-from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import Division, split_of
@@ -50,7 +50,7 @@ def evaluate(folder: Path, config: ConfigDict, output: Path | None) -> None:
     judged = _judge(run, config, source, names)
     say(run.task.show(judged.numbers))
     tables.write(output / tables.CASES, judged.cases)
-    workdir.write(output / workdir.RESULTS, {"all": for_json(judged.numbers)})
+    workdir.write(output / workdir.RESULTS, {"all": for_json(judged.numbers)} | _meaning(run))
     cohort.write_skipped(output, run.skipped)
     say(f"cases       {output / tables.CASES}\nmeans       {output / workdir.RESULTS}")
 
@@ -93,9 +93,14 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     clean = {name: for_json(numbers) for name, numbers in results.items()}
     counts = pictures.get("mistakes", {})
     clean[part] |= {name: of.tolist() for name, of in counts.items()}
-    workdir.write(folder / workdir.RESULTS, clean | done)
+    workdir.write(folder / workdir.RESULTS, clean | _meaning(run) | done)
     say(f"run         {folder}\ncheckpoint  {source.checkpoint}")
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
+
+
+def _meaning(run: Run) -> dict[str, Any]:
+    """Which labels the measures of regions are of, where there are any."""
+    return {"regions": made} if (made := run.task.about.get("regions")) else {}
 
 
 def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Division:
@@ -143,8 +148,8 @@ def _judge(run: Run, config: ConfigDict, source: Source, names: tuple[str, ...])
         store,
         how,
         values=tuple(run.task.about["values"]),
-        ignore=config.data.ignore,
-        regions=REGIONS[config.evaluate.regions],
+        ignore=run.ignore,
+        regions=regions.of_run(run.task.about),
         progress=progress,
     )
 
