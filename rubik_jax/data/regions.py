@@ -132,8 +132,11 @@ def resolve(
         edition = _edition(declared, present) if preset == "brats" else preset
         _refuse_contradicted(edition, preset, labels, declared)
         found = regions_of(edition)
+        named = {each for editions in declared.editions.values() for each in editions}
+        if named and edition not in named:
+            notes.append(f"files are named as of {' or '.join(sorted(named))}, not of {edition}")
         lacking = [label for label in EDITIONS[edition] if label not in labels]
-        notes = [
+        notes += [
             f"no mask holds label {label}, {TISSUES[EDITIONS[edition][label]]} in {edition}"
             for label in lacking
         ]
@@ -234,11 +237,12 @@ def _edition(declared: Declared, present: Mapping[str, Collection[int]]) -> str:
             raise UserError(
                 _ambiguous(f"the masks hold the labels {listed(sorted(labels)) or 'none'}", fitting)
             )
-        chosen[fitting[0]] = labels
+        chosen[fitting[0]] = chosen.get(fitting[0], set()) | labels
     whole = set().union(*chosen.values())
-    if not editions.agree([*chosen], whole):
+    one = next((each for each in chosen if whole <= EDITIONS[each].keys()), None)
+    if one is None or not all(editions.agree((one, each), of) for each, of in chosen.items()):
         raise UserError(_ambiguous("the cohort mixes files of several", [*chosen]))
-    return next(each for each in chosen if whole <= EDITIONS[each].keys())
+    return one
 
 
 def _ambiguous(why: str, fitting: Sequence[str]) -> str:
@@ -260,6 +264,8 @@ def _refuse_contradicted(
             for each in EDITIONS
             if not editions.contradiction(each, labels, declared.names, declared.regions)
         ]
+        named = {each for editions in declared.editions.values() for each in editions}
+        fitting = [each for each in fitting if not named or each in named]
         raise UserError(
             f"config.regions.preset is {preset!r}{given}: it {why}; expected "
             f"{' or '.join((*fitting, 'own regions in config.regions.define'))}",

@@ -182,7 +182,7 @@ def segment(
         summarise=summarise,
         score=score,
         show=show,
-        diagnose=lambda numbers, probes=None: diagnose(numbers, values),
+        diagnose=lambda numbers, probes=None: diagnose(numbers, values, weighted=not painted),
         picture=None,
         respond=respond,
         window=tuple(window),
@@ -257,24 +257,27 @@ def _mean(scores: Float[np.ndarray, "k"]) -> float:
     return float(there.mean()) if len(there) else math.nan
 
 
-def diagnose(numbers: dict[str, float], values: Sequence[int]) -> list[str]:
+def diagnose(
+    numbers: dict[str, float], values: Sequence[int], *, weighted: bool = True
+) -> list[str]:
     """Sentences on what is answered beside what there is, of labels but the background.
 
     Args:
         numbers: of held-out windows or cases; `truth_share_1` and `answered_share_1` are the
             shares of their voxels that have label 1 in the masks and in the answers.
         values: the labels, the background first.
+        weighted: whether the loss can weigh labels.
     """
     there, given = (
         {value: numbers[f"{who}_share_{value}"] for value in values[1:]}
         for who in ("truth", "answered")
     )
     truth, answered = math.fsum(there.values()), math.fsum(given.values())
-    less = "try a lower config.data.foreground, config.loss.balanced=False or more config.steps"
-    more = (
-        "try more config.steps, a larger config.optim.rate, config.data.foreground=0.5, or "
-        "config.loss.balanced=True"
-    )
+    less = "try a lower config.data.foreground or more config.steps"
+    more = "try more config.steps, a larger config.optim.rate or config.data.foreground=0.5"
+    if weighted:
+        less += ", with config.loss.balanced=False"
+        more += ", or config.loss.balanced=True"
     if not truth:
         told = (
             "the masks hold no foreground in what was evaluated, so that Dice says nothing of what "
@@ -292,7 +295,7 @@ def diagnose(numbers: dict[str, float], values: Sequence[int]) -> list[str]:
         )
     never = [value for value in there if there[value] and not given[value]]
     if never:
-        found.append(f"the network never answers label {listed(never)}; {more}")
+        found.append(f"the network never answers {_labels(never)}; {more}")
     wrong = [
         value
         for value in there
@@ -300,13 +303,17 @@ def diagnose(numbers: dict[str, float], values: Sequence[int]) -> list[str]:
     ]
     if wrong:
         found.append(
-            f"the network answers label {listed(wrong)}, but in no voxel that has it; try more "
-            "config.steps or another config.optim.rate"
+            f"the network answers {_labels(wrong)}, but in no voxel where the masks have it; try "
+            "more config.steps or another config.optim.rate"
         )
     return found
 
 
 MUCH = 5  # times as much foreground as there is, from which on it's too much
+
+
+def _labels(values: Sequence[int]) -> str:
+    return f"label{'s' if len(values) > 1 else ''} {listed(values)}"
 
 
 def _percent(share: float) -> str:
