@@ -136,3 +136,24 @@ def test_a_run_from_before_a_knob_goes_on_as_it_did_without(run):
     now["model"]["encoder"]["remat"] = "stages"
     with pytest.raises(UserError, match="remat=none, not stages"):
         workdir.check(run, now)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "preset", "core"),
+    [
+        ("none", "folder", "none", None),
+        ("brats", "brats", "brats", None),
+        ("brats", "msd", "none", [1, 3, 4]),
+    ],
+)
+@pytest.mark.parametrize("plan", [False, True])
+def test_a_run_from_before_regions_were_declared_keeps_its_own(
+    run, name, source, preset, core, plan
+):
+    old = {"data": {"source": source}, "evaluate": {"repeats": 2, "regions": name}}
+    workdir.write(run / workdir.CONFIG, {"segment": old} if plan else old)
+    settled = workdir.settled(run)
+    settled = settled["segment"] if plan else settled
+    assert settled["evaluate"] == {"repeats": 2}
+    assert (settled["regions"]["preset"], settled["regions"]["train"]) == (preset, False)
+    assert dict(settled["regions"]["define"]).get("core") == core
