@@ -275,7 +275,7 @@ def test_regions_are_trained_on_reported_and_predicted_as_labels(tmp_path, capsy
         *(option for option in (*ENCODER, *SUPERVISED) if "every" not in option),
         "--config.regions.train=True",
     ]
-    assert main([*run, "--config.regions.preset=brats_2018"]) == 2
+    assert main([*run, "--config.regions.preset=brats_2023"]) == 2
     assert "which the source calls 'edema'; expected decathlon" in sentence(capsys)
     assert main(run) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())

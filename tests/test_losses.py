@@ -13,6 +13,8 @@ from rubik_jax.losses import (
     class_loss,
     multilabel_loss,
     permutation_loss,
+    region_cross_entropy,
+    region_dice_loss,
     soft_dice_loss,
     turn_loss,
     voxel_cross_entropy,
