@@ -30,13 +30,14 @@ class Cohort(NamedTuple):
     steps: int
     batch_size: int
     data: dict
-    regions: str = "none"
+    regions: str = "source"
 
 
 COHORTS = {
     "phantom": Cohort(window=(36, 44, 36), steps=100, batch_size=2, data={}),
     "hippocampus": Cohort(window=(32, 40, 24), steps=1500, batch_size=4, data={}),
-    # The paper's cubes; whole tumour, tumour core and enhancing tumour beside the labels.
+    # The paper's cubes; whole tumour, tumour core and enhancing tumour beside the labels, by the
+    # numbering of the edition that the files' names and the masks' labels tell of.
     "brats": Cohort(
         window=(64, 64, 64),
         steps=20_000,
@@ -59,7 +60,18 @@ def get_config(text: str | None = None) -> ConfigDict:
     common.supervise(c, window=cohort.window)
     c.data.update(seen.data)
     c.data.update(cohort.data)
-    c.data.ignore = -1  # a label that says nothing; -1 for none
+    c.data.ignore = -1  # a label that says nothing; -1 for the one that dataset.json declares
+
+    c.regions = ConfigDict()  # made of several labels, and scored beside them
+    # Or none; brats: the edition that names of files or labels tell of; or one of these outright:
+    # brats_2015, brats_2018, brats_2023, brats_2024, brats_ped_2024, decathlon (docs/data.md).
+    c.regions.preset = cohort.regions  # source: what dataset.json declares, none elsewhere
+    # Own ones instead: (("core", (1, 4)), ...), labels by number or by dataset.json's names.
+    c.regions.define = ()
+    c.regions.train = False  # True: learned as they are, a sigmoid for each, as nnU-Net for BraTS
+    # The label painted for each region, later ones over earlier ones; () for dataset.json's
+    # regions_class_order, or what follows from regions that lie within each other.
+    c.regions.order = ()
 
     c.loss = ConfigDict()
     c.loss.cross_entropy = 1.0  # its weight
@@ -75,5 +87,4 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.model.width = 0  # duc: their channels, 0 for those of the features
 
     c.evaluate.repeats = 2
-    c.evaluate.regions = cohort.regions  # or brats: regions that are made of several labels
     return common.miniature(c) if arg.debug else c

@@ -8,6 +8,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation
 
 from rubik_jax import inference, metrics
+from rubik_jax.data.regions import Regions, paint
 from rubik_jax.data.store import Store
 
 Progress = Callable[[Iterable, int], Iterable]
@@ -50,10 +51,14 @@ def judge_masks(
     *,
     values: tuple[int, ...],
     ignore: int,
-    regions: Mapping[str, tuple[int, ...]],
+    regions: Regions,
     progress: Progress,
 ) -> Judged:
     """Segments each case of a store and measures it against its mask.
+
+    Beside the means over the cases that have a measure there are numbers of such cases, as
+    `cases_with_dice_1`, and the shares of all voxels that a label has, as `truth_share_1` in the
+    masks and `answered_share_1` in the answers.
 
     Args:
         forward: windows -> probabilities of every voxel.
@@ -61,18 +66,22 @@ def judge_masks(
         sliding: how a volume is worked off.
         values: the label of each class.
         ignore: a label that counts nowhere; -1 for none.
-        regions: labels of which a region is made, by its name.
+        regions: what is scored beside the labels, and how the network's answers become labels.
         progress: wraps the finished cases, given their number.
     """
+    voxels = np.zeros((2, len(values)), np.int64)
 
     def one(i: int) -> tuple[dict[str, Any], dict[str, Any]]:
         volume, spacing = store.volume(i), _spacing(store, i)
         truth = np.array(store.label(i))
         if ignore >= 0:
             truth[truth == ignore] = -1
-        guess = label(forward, volume, sliding, values)
+        guess = label(forward, volume, sliding, values, order=regions.order)
+        for counts, mask in zip(voxels, (truth, guess), strict=True):
+            known = mask[truth >= 0]
+            counts += [np.count_nonzero(known == value) for value in values]
         measures = metrics.segmentation.segmentation(
-            truth, guess, values=values, spacing=spacing, regions=regions
+            truth, guess, values=values, spacing=spacing, regions=regions.labels
         )
         row = {"case": store.names[i], **measures}
         turn = nib.io_orientation(store.affine(i))  # pictures are of RAS, whatever was asked for
@@ -84,6 +93,7 @@ def judge_masks(
     rows = [row for row, _ in judged]
     measures = [{name: v for name, v in row.items() if name != "case"} for row in rows]
     numbers = metrics.mean_over_cases(measures) | {"cases": len(rows)}
+    numbers |= metrics.case_counts(measures, "dice") | metrics.voxel_shares(values, *voxels)
     return Judged(numbers, rows, {"slices": [picture for _, picture in judged]})
 
 
@@ -129,9 +139,22 @@ def label(
     volume: np.ndarray,
     sliding: Sliding,
     values: tuple[int, ...],
+    *,
+    order: tuple[int, ...] = (),
 ) -> np.ndarray:
-    """The most probable label of every voxel, int16 [x, y, z]."""
+    """The most probable label of every voxel, int16 [x, y, z].
+
+    Args:
+        forward: windows -> probabilities of every voxel.
+        volume: [x, y, z, c].
+        sliding: how it is worked off.
+        values: the label of each class.
+        order: where the network answers regions, the label to paint for each.
+    """
     options = sliding._asdict()
+    if order:
+        slabs = inference.sliding(forward, volume, classes=len(order), **options)
+        return np.concatenate([paint(slab, order) for _, slab in slabs])
     slabs = inference.sliding(forward, volume, classes=len(values), labels=True, **options)
     table = np.array(values, np.int16)
     return np.concatenate([table[slab] for _, slab in slabs])

@@ -94,6 +94,48 @@ def voxel_cross_entropy(
     return total / jnp.where(weight > 0, weight, 1)
 
 
+def region_dice_loss(
+    logits: Float[Array, "b x y z r"],
+    inside: Bool[Array, "b x y z r"],
+    known: Bool[Array, "b x y z"],
+    *,
+    smooth: float = 1.0,
+) -> Float[Array, "b"]:
+    """One minus the soft Dice of each example, a mean over regions that may overlap.
+
+    As `soft_dice_loss`, of a sigmoid for each region, as nnU-Net's `DC_and_BCE_loss`.
+
+    Args:
+        logits: of each voxel and region.
+        inside: whether the voxel is in the region.
+        known: where this is known; other voxels count nowhere.
+        smooth: in voxels, as in `soft_dice_loss`.
+    """
+    shares = jnp.where(known[..., None], jax.nn.sigmoid(logits), 0)
+    truth = (inside & known[..., None]).astype(shares.dtype)
+    both, of_shares, of_truth = (
+        jnp.sum(x, axis=(1, 2, 3)) for x in (shares * truth, shares, truth)
+    )
+    return 1 - jnp.mean((2 * both + smooth) / (of_shares + of_truth + smooth), axis=-1)
+
+
+def region_cross_entropy(
+    logits: Float[Array, "b x y z r"],
+    inside: Bool[Array, "b x y z r"],
+    known: Bool[Array, "b x y z"],
+) -> Float[Array, "b"]:
+    """Binary cross-entropy of each example, a mean over its known voxels and the regions.
+
+    Args:
+        logits: of each voxel and region.
+        inside: whether the voxel is in the region.
+        known: where this is known. An example that is known nowhere costs 0.
+    """
+    terms = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, inside), axis=-1)
+    voxels = jnp.sum(known, axis=(1, 2, 3))
+    return jnp.sum(jnp.where(known, terms, 0), axis=(1, 2, 3)) / jnp.maximum(voxels, 1)
+
+
 def class_loss(
     logits: Float[Array, "b k"],
     target: Int[Array, "b"],

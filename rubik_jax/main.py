@@ -32,7 +32,10 @@ SOURCE = (
     *("source", "path", "name", "modalities", "missing", "masks", "labels", "count"),
     *("on_bad", "pad", "store", "workers"),
 )
-LATER = (*(f"data.{name}" for name in SOURCE), "inference.", "evaluate.")
+LATER = (
+    *(f"data.{name}" for name in SOURCE),
+    *("inference.", "evaluate.", "regions.preset", "regions.define"),
+)
 ONLY = {"dry_run": EARLIER, "input": ("predict",), "output": ("predict", "evaluate", "embed")}
 
 

@@ -11,6 +11,7 @@ from rubik_jax import inference
 from rubik_jax.data import entries, npz, volumes, writing
 from rubik_jax.data.cases import Case
 from rubik_jax.data.preprocess import Prepared, Preprocessing, prepare, restore
+from rubik_jax.data.regions import paint
 from rubik_jax.errors import UserError
 from rubik_jax.report import tables
 
@@ -45,6 +46,7 @@ def predict_masks(
     values: tuple[int, ...],
     how: Preprocessing,
     mirror: tuple[int, ...] = (),
+    order: tuple[int, ...] = (),
     probabilities: bool = False,
     on_bad: str = "fail",
     progress: Progress | None = None,
@@ -65,8 +67,10 @@ def predict_masks(
         values: the labels that the k classes stand for, up to 32767.
         how: what was done to each volume in training; undone in what is written.
         mirror: axes of mirroring.
+        order: where the network answers regions, not classes: the label to paint for each, where
+            it is more probable than not, later ones over earlier ones.
         probabilities: whether to write `<output>/<case>_probabilities.nii.gz` too, the classes in
-            the order of `values` along the fourth axis.
+            the order of `values`, or the regions in theirs, along the fourth axis.
         on_bad: "fail", or "skip" to go on with the next case.
         progress: wraps the cases, given their number, as they are done.
 
@@ -83,7 +87,12 @@ def predict_masks(
     _refuse_to_replace_inputs(cases, [*masks, *(kept if probabilities else ())])
     _make(output)
     moved = how.crop != "none" or how.spacing is not None
-    labels = not probabilities and not moved
+    labels, answers = not (probabilities or moved or order), len(order) or len(values)
+    table = np.array(values, np.int16)
+
+    def chosen(found: np.ndarray) -> np.ndarray:
+        """The label of each voxel, by its probabilities."""
+        return paint(found, order) if order else table[found.argmax(axis=-1)]
 
     def one(case: Case, mask: Path, beside: Path, scratch: Path) -> Path:
         size, prepared = _prepared(case, how)
@@ -96,23 +105,23 @@ def predict_masks(
                 window=window,
                 overlap=overlap,
                 batch_size=batch_size,
-                classes=len(values),
+                classes=answers,
                 mirror=mirror,
                 labels=labels,
             ):
-                best[x : x + len(slab)] = slab if labels else slab.argmax(axis=-1)
-                if not labels:  # slabs come in the order that the array has on disk
+                best[x : x + len(slab)] = table[slab] if labels else chosen(slab)
+                if probabilities or moved:  # slabs come in the order that the array has on disk
                     file.write(np.ascontiguousarray(slab))
         found = None
-        if not labels:
-            found = np.memmap(file.name, np.float32, "r", shape=(*best.shape, len(values)))
+        if probabilities or moved:
+            found = np.memmap(file.name, np.float32, "r", shape=(*best.shape, answers))
         if moved:
-            best, found = _restored(found, prepared, size, scratch / "restored")
+            best, found = _restored(found, prepared, size, scratch / "restored", values, order)
         like = next(path for path in case.images if path is not None)
         grid = {"row": case.row, "orientation": how.orientation}
         if probabilities:
             writing.write_probabilities(beside, found, like, **grid)
-        writing.write_mask(mask, np.array(values, np.int16)[best], like, **grid)
+        writing.write_mask(mask, best, like, **grid)
         return mask
 
     def worked(i: int) -> Path:
@@ -219,20 +228,29 @@ def _prepared(case: Case, how: Preprocessing) -> tuple[tuple[int, int, int], Pre
 
 
 def _restored(
-    found: np.ndarray, prepared: Prepared, size: tuple[int, int, int], path: Path
+    found: np.ndarray,
+    prepared: Prepared,
+    size: tuple[int, int, int],
+    path: Path,
+    values: tuple[int, ...],
+    order: tuple[int, ...],
 ) -> tuple[np.ndarray, np.memmap]:
-    """The most probable class of every voxel of the scan, and the probabilities, in a file.
+    """The label of every voxel of the scan, and the probabilities, in a file.
 
     Interpolated class by class, as only one of them at a time need be in memory.
     """
     whole = np.memmap(path, np.float32, "w+", shape=(*size, found.shape[-1]))
     best, most = np.zeros(size, np.int16), np.zeros(size, np.float32)
     for k in range(found.shape[-1]):
-        # Beyond the crop is background, the first class.
-        here = restore(found[..., k], size, prepared.box, order=1, fill=float(k == 0))
+        # Beyond the crop is background, the first class, and no region.
+        fill = float(k == 0 and not order)
+        here = restore(found[..., k], size, prepared.box, order=1, fill=fill)
         whole[..., k] = here
-        best[here > most] = k
-        np.maximum(most, here, out=most)
+        if order:
+            best[here > 0.5] = order[k]
+        else:
+            best[here > most] = values[k]
+            np.maximum(most, here, out=most)
     return best, whole
 
 

@@ -98,7 +98,24 @@ def settled(workdir: Path) -> dict[str, Any]:
         encoder.setdefault("remat", "none")
     if data := config.get("data"):
         data.setdefault("geometry", "affine")
+    for run in (config, config.get("segment", {})):  # of a run, or of a plan of runs
+        if "regions" in run.get("evaluate", {}):
+            run["regions"] = _regions(run["evaluate"].pop("regions"), run["data"]["source"])
     return config
+
+
+def _regions(name: str, source: str) -> dict[str, Any]:
+    """The knobs of regions for the name that runs had in their place.
+
+    Those of BraTS were one set for all numberings, which counted both 3 and 4 as enhancing. Where
+    files are named as the challenge's, the edition is told by them now; elsewhere they stay.
+    """
+    settled = {"preset": "none", "define": [], "train": False, "order": []}
+    if name == "brats" and source == "brats":
+        settled["preset"] = "brats"
+    elif name == "brats":
+        settled["define"] = [["whole", [1, 2, 3, 4]], ["core", [1, 3, 4]], ["enhancing", [3, 4]]]
+    return settled
 
 
 def begun(workdir: Path) -> bool:

@@ -167,11 +167,21 @@ def series(root: Path, places: list[float], **changed: dict[int, str]) -> None:
     locale.setlocale(locale.LC_ALL, kept)
 
 
-def declared(root: Path) -> None:
+def declared(root: Path, **changed: object) -> None:
     """The masks hold a label that dataset.json doesn't know."""
     listed = [{"image": f"./scans/{c}.nii.gz", "label": f"./masks/{c}.nii.gz"} for c in CASES]
     about = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "bleed"}}
-    (root / "dataset.json").write_text(json.dumps(about | {"training": listed}))
+    (root / "dataset.json").write_text(json.dumps(about | {"training": listed} | changed))
+
+
+DECLARED = ("--config.data.source=msd", "--config.data.modalities=()", "--config.data.masks=")
+
+
+def counted(root: Path) -> None:
+    """Of three cases that dataset.json counts one is there."""
+    (root / "imagesTr").mkdir()
+    (root / "scans" / "a.nii.gz").rename(root / "imagesTr" / "a_0000.nii.gz")
+    declared(root, training=[], file_ending=".nii.gz", numTraining=3)
 
 
 KINDS = {
@@ -413,6 +423,31 @@ KINDS = {
     ),
     "geometry that there isn't": Kind(
         lambda r: None, ("config.data.geometry", "'itk'"), ("--config.data.geometry=itk",)
+    ),
+    "label that is both ignored and another": Kind(
+        lambda r: declared(r, labels={"background": 0, "bleed": 1, "ignore": 1}),
+        ("'ignore' as 1", "no other label"),
+        DECLARED,
+    ),
+    "background that isn't 0": Kind(
+        lambda r: declared(r, labels={"bleed": 0, "background": 1}),
+        ("declares the background as 1",),
+        DECLARED,
+    ),
+    "order of other regions": Kind(
+        lambda r: declared(
+            r, labels={"background": 0, "all": [1, 2], "core": 2}, regions_class_order=[1]
+        ),
+        ("1 labels in 'regions_class_order' for 2 regions",),
+        DECLARED,
+    ),
+    "data set of flat pictures": Kind(
+        lambda r: declared(r, overwrite_image_reader_writer="NaturalImage2DIO"),
+        ("flat pictures (NaturalImage2DIO)",),
+        DECLARED,
+    ),
+    "fewer cases than dataset.json counts": Kind(
+        counted, ("counts 3 training cases", "imagesTr holds 1"), DECLARED
     ),
 }
 

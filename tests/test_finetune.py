@@ -17,6 +17,7 @@ from rubik_jax.data import volumes
 from rubik_jax.errors import Interrupted
 from rubik_jax.main import main
 from rubik_jax.modes import predicting
+from tests.files import declare
 
 ENCODER = [
     "--config.model.encoder.widths=(4,6)",
@@ -248,6 +249,61 @@ def test_a_broken_off_fine_tuning_ends_as_the_whole_one(cohort, segmented, monke
     assert jax.tree.all(jax.tree.map(np.array_equal, whole, again))
 
 
+NAMES = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
+
+
+def test_regions_are_trained_on_reported_and_predicted_as_labels(tmp_path, capsys):
+    """Decathlon's numbering, which the preset of BraTS takes from the names in dataset.json."""
+    affine, cases = np.eye(4), [f"BRATS_{i:03d}" for i in range(5)]
+    for number, case in enumerate(cases):
+        rng = np.random.default_rng(number)
+        grid = np.stack(np.meshgrid(*3 * [np.arange(14)], indexing="ij"))
+        away = np.linalg.norm(grid - rng.uniform(5, 8, (3, 1, 1, 1)), axis=0)
+        mask = np.select([away < 2, away < 3.5, away < 5], [2, 3, 1])
+        scan = rng.normal(5, 1, mask.shape) + np.array([0, 30, 60, 90])[mask]
+        write(tmp_path / "imagesTr" / f"{case}.nii.gz", scan.astype(np.float32), affine)
+        write(tmp_path / "labelsTr" / f"{case}.nii.gz", mask.astype(np.uint8), affine)
+    training = [{what: f"{what}sTr/{c}.nii.gz" for what in ("image", "label")} for c in cases]
+    declare(tmp_path, modality={"0": "T1gd"}, labels=NAMES, training=training)
+    run = [
+        "main",
+        "--config=configs/segment.py:cohort=brats,debug",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.data.source=msd",
+        f"--config.data.path={tmp_path}",
+        f"--config.data.store={tmp_path / 'store'}",
+        *(option for option in (*ENCODER, *SUPERVISED) if "every" not in option),
+        "--config.regions.train=True",
+    ]
+    assert main([*run, "--config.regions.preset=brats_2023"]) == 2
+    assert "which the source calls 'edema'; expected decathlon" in sentence(capsys)
+    assert main(run) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["regions"] == {"whole": [1, 2, 3], "core": [2, 3], "enhancing": [3]}
+    assert results["test"]["dice_whole"] > 0.8 and results["test"]["cases_with_dice_core"] == 1
+    told = checkpoints.describe(checkpoints.find(tmp_path / "run"))
+    assert (told["order"], told["edition"], told["values"]) == (
+        [1, 2, 3],
+        "decathlon",
+        [0, 1, 2, 3],
+    )
+    out = tmp_path / "out"
+    options = [f"--workdir={tmp_path / 'run'}", f"--output={out}"]
+    assert main(["main", "--mode=predict", *options, f"--input={tmp_path}"]) == 0
+    (case,) = told["split"]["test"]
+    mask, truth = (
+        np.asarray(nib.load(folder / f"{case}.nii.gz").dataobj)
+        for folder in (out, tmp_path / "labelsTr")
+    )
+    both = np.count_nonzero((mask > 0) & (truth > 0))
+    dice = 2 * both / (np.count_nonzero(mask) + np.count_nonzero(truth))
+    assert dice == pytest.approx(results["test"]["dice_whole"])
+    capsys.readouterr()
+    other = ["--config.data.path=" + str(tmp_path), "--config.regions.preset=none"]
+    assert main(["main", "--mode=evaluate", *options, *other]) == 2
+    assert "config.regions was settled" in sentence(capsys)
+
+
 MISTAKES = {
     "no run there": (["--config.init_from=/nowhere"], ["/nowhere", "split.json"]),
     "other widths": (
@@ -279,7 +335,7 @@ MISTAKES = {
     "frozen for ever": (["--config.optim.encoder.freeze=99"], ["config.optim.encoder.freeze"]),
     "no masks": (["--config.data.masks="], ["none of the 8 cases has a mask"]),
     "overlap of all": (["--config.inference.overlap=1.0"], ["config.inference.overlap"]),
-    "unknown regions": (["--config.evaluate.regions=lungs"], ["config.evaluate.regions"]),
+    "unknown regions": (["--config.regions.preset=lungs"], ["config.regions.preset is 'lungs'"]),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from rubik_jax.data.cases import Case
 from rubik_jax.data.entries import build
+from rubik_jax.data.regions import NONE, Regions
 from rubik_jax.judge import Sliding, judge_classes, judge_masks, label, planes
 from tests.forwards import mapped
 from tests.preprocessing import scaled
@@ -44,7 +45,12 @@ def right(windows):
 
 
 def judge(store, forward, **changes):
-    options = {"values": VALUES, "ignore": -1, "regions": {"both": (3, 7)}, "progress": plainly}
+    options = {
+        "values": VALUES,
+        "ignore": -1,
+        "regions": Regions({"both": (3, 7)}),
+        "progress": plainly,
+    }
     return judge_masks(mapped(forward), store, SLIDING, **options | changes)
 
 
@@ -55,6 +61,10 @@ def test_right_answers_score_1_in_every_case(store):
         assert judged.numbers[name] == 1
         assert all(row[name] == 1 for row in judged.cases)
     assert judged.numbers["hd95_3"] == 0 and judged.numbers["cases"] == 3
+    assert judged.numbers["cases_with_dice_7"] == judged.numbers["cases_with_foreground_dice"] == 3
+    masks = np.concatenate([store.label(i).ravel() for i in range(3)])
+    for who in ("truth", "answered"):
+        assert judged.numbers[f"{who}_share_7"] == pytest.approx(np.mean(masks == 7))
     json.dumps(judged.numbers)
 
 
@@ -64,7 +74,7 @@ def test_an_ignored_label_counts_nowhere(store):
         shares = right(windows)
         return jnp.stack([shares[..., 0], shares[..., 1] + shares[..., 2]], axis=-1)
 
-    options = {"values": (0, 3), "regions": {}}
+    options = {"values": (0, 3), "regions": NONE}
     assert judge(store, two, **options).numbers["dice_3"] < 1
     assert judge(store, two, ignore=7, **options).numbers["dice_3"] == 1
 
@@ -114,3 +124,36 @@ def test_a_class_without_a_case_is_named_and_is_in_no_chance(store):
         numbers = judge_classes(mapped(second), store, SLIDING, targets=named, **options).numbers
         assert numbers["absent"] == absent and numbers["chance"] == chance
         assert numbers["balanced_accuracy"] == chance  # as always answering one class is worth
+
+
+def test_regions_are_painted_in_their_order(store):
+    """A network that knows what is labelled at all, and where 7 is."""
+
+    def of_regions(windows):
+        shares = right(windows)
+        return jnp.stack([1 - shares[..., 0], shares[..., 2]], axis=-1) * 0.9
+
+    nested = Regions({"both": (3, 7), "inner": (7,)}, order=(3, 7))
+    numbers = judge(store, of_regions, regions=nested).numbers
+    assert numbers["dice_both"] == numbers["dice_inner"] == numbers["dice_3"] == 1
+    swapped = judge(store, of_regions, regions=nested._replace(order=(7, 3))).numbers
+    assert swapped["dice_both"] == 1 and swapped["dice_7"] == 0
+
+
+def test_a_class_that_a_case_lacks_is_empty_in_its_row_and_in_no_mean(store):
+    """Of values (0, 3, 7, 9) none is 9 in masks or answers; then all answers are 9."""
+    values = (0, 3, 7, 9)
+
+    def nine(windows):
+        return jax.nn.one_hot(jnp.full(windows.shape[:-1], 3), 4)
+
+    def padded(windows):
+        return jnp.pad(right(windows), [(0, 0)] * 4 + [(0, 1)])
+
+    lacking = judge(store, padded, values=values)
+    assert all(np.isnan(row["dice_9"]) and np.isnan(row["hd95_9"]) for row in lacking.cases)
+    assert np.isnan(lacking.numbers["dice_9"]) and lacking.numbers["cases_with_dice_9"] == 0
+    assert lacking.numbers["foreground_dice"] == 1
+    made_up = judge(store, nine, values=values).numbers
+    assert made_up["dice_9"] == 0 and made_up["cases_with_dice_9"] == 3
+    assert made_up["foreground_dice"] == 0 and made_up["answered_share_9"] == 1

@@ -13,6 +13,8 @@ from rubik_jax.losses import (
     class_loss,
     multilabel_loss,
     permutation_loss,
+    region_cross_entropy,
+    region_dice_loss,
     soft_dice_loss,
     turn_loss,
     voxel_cross_entropy,
@@ -140,3 +142,21 @@ def test_class_loss_smooths_and_weighs_each_class():
     np.testing.assert_allclose(loss, -(weights * truth * says).sum(axis=1), rtol=1e-5)
     plain = class_loss(jnp.asarray(logits), jnp.asarray(target), jnp.ones(3), 0.0)
     np.testing.assert_allclose(plain, -says[np.arange(5), target], rtol=1e-5)
+
+
+def test_losses_of_regions_have_their_closed_forms_and_skip_what_is_unknown():
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(2, 3, 4, 2, 3)).astype(np.float32)
+    inside = rng.random(logits.shape) < 0.4
+    known = rng.random(logits.shape[:-1]) < 0.7
+    known[1] = False
+    shares = 1 / (1 + np.exp(-logits[0][known[0]].astype(np.float64)))
+    truth = inside[0][known[0]]
+    dice = (2 * (shares * truth).sum(0) + 1) / (shares.sum(0) + truth.sum(0) + 1)
+    entropy = -np.log(np.where(truth, shares, 1 - shares)).mean()
+    for loss, expected in (
+        (region_dice_loss, 1 - dice.mean()),
+        (region_cross_entropy, entropy),
+    ):
+        found = loss(*map(jnp.asarray, (logits, inside, known)))
+        np.testing.assert_allclose(found, [expected, 0], rtol=1e-5, atol=1e-6)

@@ -286,3 +286,24 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cases, tmp_path, monkeyp
     with pytest.raises(UserError, match=r"case 'RAS' cannot be worked on in .*: No space left"):
         _masks(cases, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_regions_are_painted_one_over_the_other(cases, tmp_path, moved):
+    """Above a third and above two thirds, of which the second lies within the first."""
+
+    def nested(windows):
+        bright = windows[..., 0]
+        return jnp.stack([bright > 1 / 3, bright > 2 / 3], axis=-1).astype(jnp.float32)
+
+    how = WINDOW._replace(crop="foreground") if moved else WINDOW
+    given = OPTIONS | {"how": how, "output": tmp_path / "out", "probabilities": moved}
+    (path,) = predict.predict_masks(
+        cases[:1], mapped(nested), values=(0, 2, 5), order=(5, 2), **given
+    ).done
+    scan = nib.load(cases[0].images[0]).get_fdata()
+    expected = np.array([0, 5, 2])[np.digitize(scan, [100 / 3, 200 / 3])]
+    np.testing.assert_array_equal(nib.load(path).get_fdata(), expected)
+    if moved:
+        beside = nib.load(tmp_path / "out" / f"{cases[0].name}_probabilities.nii.gz")
+        np.testing.assert_allclose(beside.get_fdata()[..., 1], scan > 200 / 3, atol=1e-6)

@@ -140,14 +140,18 @@ def test_a_run_from_before_a_knob_goes_on_as_it_did_without(run):
     assert workdir.settled(run)["data"]["geometry"] == "affine"
 
 
+GEOMETRY = {"geometry": "affine"}
+
+
 @pytest.mark.parametrize("knob", workdir.INCIDENTAL)
 def test_what_does_not_define_a_run_does_not_block_it(run, knob):
     _, name = knob.split(".")
     for then, now in (("one", "two"), (None, "two")):
-        workdir.write(run / workdir.CONFIG, CONFIG | {"data": {name: then}})
-        workdir.check(run, CONFIG | {"data": {name: now}})
-    workdir.begin(run, CONFIG | {"data": {name: "two"}}, SPLIT)  # as it is found from now on
-    assert workdir.read(run / workdir.CONFIG)["data"] == {name: "two"}
+        workdir.write(run / workdir.CONFIG, CONFIG | {"data": {name: then} | GEOMETRY})
+        workdir.check(run, CONFIG | {"data": {name: now} | GEOMETRY})
+    data = {name: "two"} | GEOMETRY
+    workdir.begin(run, CONFIG | {"data": data}, SPLIT)  # as it is found from now on
+    assert workdir.read(run / workdir.CONFIG)["data"] == data
 
 
 def differing(run, then, now):
@@ -188,3 +192,24 @@ def test_paths_are_made_absolute_and_nothing_else_is(tmp_path, monkeypatch):
         "segment.data.path": f"{tmp_path}/scans",
         "segment.data.store": "/home/me/store",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "preset", "core"),
+    [
+        ("none", "folder", "none", None),
+        ("brats", "brats", "brats", None),
+        ("brats", "msd", "none", [1, 3, 4]),
+    ],
+)
+@pytest.mark.parametrize("plan", [False, True])
+def test_a_run_from_before_regions_were_declared_keeps_its_own(
+    run, name, source, preset, core, plan
+):
+    old = {"data": {"source": source}, "evaluate": {"repeats": 2, "regions": name}}
+    workdir.write(run / workdir.CONFIG, {"segment": old} if plan else old)
+    settled = workdir.settled(run)
+    settled = settled["segment"] if plan else settled
+    assert settled["evaluate"] == {"repeats": 2}
+    assert (settled["regions"]["preset"], settled["regions"]["train"]) == (preset, False)
+    assert dict(settled["regions"]["define"]).get("core") == core

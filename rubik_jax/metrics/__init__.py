@@ -7,7 +7,7 @@ scikit-learn with them.
 import importlib
 from typing import Any
 
-from rubik_jax.metrics.cases import for_json, mean_over_cases
+from rubik_jax.metrics.cases import case_counts, for_json, mean_over_cases
 from rubik_jax.metrics.sums import (
     add,
     balanced_accuracy,
@@ -15,9 +15,11 @@ from rubik_jax.metrics.sums import (
     confusion,
     dice_iou,
     histogram,
+    mask_overlaps,
     means,
     overlap_scores,
     overlaps,
+    voxel_shares,
     weighted,
 )
 
@@ -25,17 +27,20 @@ __all__ = [
     "add",
     "balanced_accuracy",
     "balanced_chance",
+    "case_counts",
     "classification",
     "confusion",
     "dice_iou",
     "for_json",
     "histogram",
+    "mask_overlaps",
     "mean_over_cases",
     "means",
     "overlap_scores",
     "overlaps",
     "probes",
     "segmentation",
+    "voxel_shares",
     "weighted",
 ]
 

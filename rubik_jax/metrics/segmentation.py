@@ -1,20 +1,14 @@
 """How well a mask agrees with the truth, case by case: overlap, and distance of surfaces in mm."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from rubik_jax.metrics.cases import mean_over_cases
 from rubik_jax.metrics.sums import overlap_scores
-
-# Unions of labels that are scored beside the classes. BraTS calls the enhancing tumour 4 until 2020
-# and 3 since 2023, never both in one cohort: 1 is the necrotic core, 2 the oedema.
-REGIONS: dict[str, dict[str, tuple[int, ...]]] = {
-    "none": {},
-    "brats": {"whole": (1, 2, 3, 4), "core": (1, 3, 4), "enhancing": (3, 4)},
-}
 
 
 def segmentation(
@@ -23,20 +17,21 @@ def segmentation(
     *,
     values: tuple[int, ...],
     spacing: tuple[float, float, float],
-    regions: Mapping[str, tuple[int, ...]] = REGIONS["none"],
+    regions: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Dice, IoU, 95 % Hausdorff distance and average surface distance of one case.
 
     A class or region that's absent from truth and guess has no measures (NaN) and counts in no
     mean. One that's absent from either alone has Dice and IoU 0, and for both distances the
-    diagonal of the volume.
+    diagonal of the volume. So a case without foreground has NaN for all of its means where nothing
+    was answered, and Dice 0 where anything was.
 
     Args:
         truth: label of each voxel; where it's -1, neither mask has a voxel.
         guess: label that was answered.
         values: labels to score, the background first.
         spacing: mm between voxels along x, y, z.
-        regions: labels of which a region is made, by its name; see `REGIONS`.
+        regions: labels of which a region is made, by its name.
 
     Returns:
         `foreground_dice`, `foreground_miou`, `miou`, `foreground_hd95`, `foreground_assd`: means
@@ -95,7 +90,7 @@ def surface_distances(
         diagonal = math.hypot(*(n * mm for n, mm in zip(truth.shape, spacing, strict=True)))
         distance = diagonal if truth.any() or guess.any() else math.nan
         return {"hd95": distance, "assd": distance}
-    from scipy.spatial import KDTree  # here, as `ndimage`: `REGIONS` shouldn't cost their loading
+    from scipy.spatial import KDTree  # here, as `ndimage`: overlaps don't need them
 
     # Between points: a map of distances would grow to the whole scan with one stray voxel.
     points = [_surface(mask) * np.asarray(spacing) for mask in (truth, guess)]

@@ -1,5 +1,7 @@
 """Metrics as sums and counts, which add up over batches, devices and hosts without bias."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,6 +58,13 @@ def overlaps(
     """
     true = jax.nn.one_hot(truth, classes)
     guessed = jax.nn.one_hot(jnp.where(truth < 0, -1, guess), classes)
+    return mask_overlaps(true, guessed, weight)
+
+
+def mask_overlaps(
+    true: Float[Array, "b x y z k"], guessed: Float[Array, "b x y z k"], weight: Float[Array, "b"]
+) -> Metrics:
+    """As `overlaps`, of masks of 0 and 1 that may lie on each other."""
 
     def total(voxels: Float[Array, "b x y z k"]) -> Mean:
         # Not a dot product, which accelerators would round to fewer digits.
@@ -89,6 +98,26 @@ def overlap_scores(
             "dice": 2 * intersection / (truth + guess),
             "iou": intersection / (truth + guess - intersection),
         }
+
+
+def voxel_shares(
+    names: Sequence[object], truth: Shaped[np.ndarray, "k"], guess: Shaped[np.ndarray, "k"]
+) -> dict[str, float]:
+    """Which share of the voxels each class has in the truth, and which in the answers.
+
+    Args:
+        names: of the classes, the background included.
+        truth: voxels of each class.
+        guess: voxels that were answered with it.
+
+    Returns:
+        `truth_share_<name>` and `answered_share_<name>`.
+    """
+    return {
+        f"{who}_share_{name}": float(voxels / max(1.0, counts.sum()))
+        for who, counts in (("truth", truth), ("answered", guess))
+        for name, voxels in zip(names, counts, strict=True)
+    }
 
 
 def confusion(

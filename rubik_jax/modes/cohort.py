@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rubik_jax import interrupts, workdir
-from rubik_jax.data import entries, labels, loader, outliers, spacing
+from rubik_jax.data import declaration, entries, labels, loader, outliers, spacing
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.entries import Built
 from rubik_jax.data.formats import Clip
@@ -42,8 +42,28 @@ def list_cases(config: ConfigDict) -> Listing:
     )
     if note := labels.note(listing.cases, options.labels, options.path):
         say(note)
+    for note in (*listing.declared.notes, *_scaled_otherwise(listing.cases, config)):
+        say(f"note: {note}")
     interrupts.check()
     return listing
+
+
+def _scaled_otherwise(cases: Sequence[Case], config: ConfigDict) -> list[str]:
+    """What a source's names of channels ask for that the config's intensities don't do."""
+    kind = config.data.intensity.kind
+    named = [name for name in cases[0].modalities if name.casefold() in declaration.SCALED]
+    if config.data.source != "msd" or not named or kind == "window":
+        return []
+    if any(name.casefold() == "ct" for name in named):
+        return [
+            f"the source declares CT, whose numbers are Hounsfield units, but {kind} scales case "
+            "by case; config.data.intensity.kind=window with .low and .high, such as -160.0 and "
+            "240.0, keeps what they mean"
+        ]
+    return [
+        f"the source declares {', '.join(named)}, but {kind} scales case by case; "
+        "config.data.intensity.kind=window with .low and .high keeps what the numbers mean"
+    ]
 
 
 def clip_of(config: ConfigDict) -> Clip:

@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rubik_jax import checkpoints, export, parallel, workdir
+from rubik_jax.data import regions
 from rubik_jax.data.cases import Case
 from rubik_jax.data.split import Split
 from rubik_jax.errors import UserError
@@ -16,7 +17,6 @@ from rubik_jax.evaluate import make_evaluation
 from rubik_jax.export import Source
 from rubik_jax.judge import Judged, Sliding, judge_classes, judge_masks
 from rubik_jax.metrics import for_json
-from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.comparing import contents, expecting_own, note_changed
 from rubik_jax.modes.opening import Run, open_run
@@ -56,7 +56,7 @@ def evaluate(
     judged = _judge(run, config, source, names)
     say(run.task.show(judged.numbers))
     tables.write(output / tables.CASES, judged.cases)
-    workdir.write(output / workdir.RESULTS, {"all": for_json(judged.numbers)})
+    workdir.write(output / workdir.RESULTS, {"all": for_json(judged.numbers)} | _meaning(run))
     cohort.write_skipped(output, run.skipped)
     say(f"cases       {output / tables.CASES}\nmeans       {output / workdir.RESULTS}")
 
@@ -99,7 +99,7 @@ def report(folder: Path, config: ConfigDict, run: Run) -> None:
     clean = {name: for_json(numbers) for name, numbers in results.items()}
     counts = pictures.get("mistakes", {})
     clean[part] |= {name: of.tolist() for name, of in counts.items()}
-    workdir.write(folder / workdir.RESULTS, clean | done)
+    workdir.write(folder / workdir.RESULTS, clean | _meaning(run) | done)
     say(f"run         {folder}\ncheckpoint  {source.checkpoint}")
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
 
@@ -117,6 +117,11 @@ def _open_again(folder: Path, config: ConfigDict, changed: Collection[str]) -> R
 def _part(run: Run) -> str:
     """Which cases a run is evaluated on."""
     return "test" if run.split.test else "train"
+
+
+def _meaning(run: Run) -> dict[str, Any]:
+    """Which labels the measures of regions are of, where there are any."""
+    return {"regions": made} if (made := run.task.about.get("regions")) else {}
 
 
 def _all_to_test(cases: Sequence[Case], absent: Collection[str]) -> Division:
@@ -164,8 +169,8 @@ def _judge(run: Run, config: ConfigDict, source: Source, names: tuple[str, ...])
         store,
         how,
         values=tuple(run.task.about["values"]),
-        ignore=config.data.ignore,
-        regions=REGIONS[config.evaluate.regions],
+        ignore=run.ignore,
+        regions=regions.of_run(run.task.about),
         progress=progress,
     )
 

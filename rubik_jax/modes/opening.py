@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from rubik_jax import inference, parallel
-from rubik_jax.data import loader
+from rubik_jax.data import loader, regions
 from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.preprocess import Preprocessing
 from rubik_jax.data.split import Split, check_classes
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError, knobs
-from rubik_jax.metrics.segmentation import REGIONS
 from rubik_jax.modes import cohort
 from rubik_jax.modes.posing import SUPERVISED, build_task, pose
 from rubik_jax.modes.splitting import Division
@@ -106,7 +105,7 @@ def open_run(
         check_classes(parts, classes)
     cohort.refuse_other_channels(store, about, config)
     cohort.say_apart(store, parts)
-    task, targets = pose(config, store.shapes[0][-1], store, cases, parts, about)
+    task, targets = pose(config, store.shapes[0][-1], store, cases, parts, listing.declared, about)
     shares = ", ".join(f"{len(names)} {part}" for part, names in parts._asdict().items())
     say(
         f"{config.data.source}: cases: {shares}; prepared, they take "
@@ -117,7 +116,7 @@ def open_run(
     run = Run(task, cases, store, parts, how, skipped, targets)
     if config.task not in SUPERVISED:
         return run
-    ignore = config.data.ignore if config.task == "segment" else -1
+    ignore = task.about.get("ignore", -1)
     return run._replace(foreground=config.data.foreground, ignore=ignore)
 
 
@@ -145,11 +144,8 @@ def window_of(config: ConfigDict) -> tuple[int, int, int]:
     if config.task not in SUPERVISED:
         return build_task(config, channels=1).window
     check_inference(config)
-    if config.task == "segment" and config.evaluate.regions not in REGIONS:
-        raise UserError.of(
-            "{evaluate.regions} is {!r}; expected one of {}",
-            *(config.evaluate.regions, list(REGIONS)),
-        )
+    if config.task == "segment":
+        regions.check(**config.regions.to_dict())
     return window
 
 

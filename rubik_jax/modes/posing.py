@@ -1,12 +1,18 @@
 """Poses the task of a config: what is asked of a network, and which answers there are."""
 
+import bisect
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from rubik_jax.data import regions as region
 from rubik_jax.data.cases import Case
+from rubik_jax.data.declaration import Declared
+from rubik_jax.data.editions import listed
+from rubik_jax.data.regions import Regions
 from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError, knobs
@@ -32,6 +38,7 @@ def pose(
     store: Store,
     cases: Sequence[Case],
     parts: Split,
+    declared: Declared,
     about: Mapping[str, Any],
 ) -> tuple[Task, dict[str, int] | None]:
     """The task, and the number of each case's class where classes are asked for.
@@ -42,6 +49,7 @@ def pose(
         store: the cases, prepared.
         cases: the same, as they were listed.
         parts: their split; shares of classes and labels are those of the training part.
+        declared: what the source says of the masks' labels.
         about: what the run's checkpoints say of the classes or labels, where there are any.
 
     Raises:
@@ -51,8 +59,14 @@ def pose(
         classes, shares, targets = find_classes(cases, parts, about.get("classes"))
         return build_task(config, channels, classes, shares), targets
     if config.task == "segment":
-        values, shares = _labels(store, parts, config.data.ignore, about.get("values"))
-        return build_task(config, channels, values, shares), None
+        ignore = _ignored(config.data.ignore, declared, about)
+        values, shares = _labels(store, parts, ignore, about.get("values"))
+        regions = _regions(config, store, values, ignore, declared, about)
+        for label in sorted({*regions.order} - {*values}):  # which is painted, and occurs nowhere
+            place = bisect.bisect(values, label)
+            values = (*values[:place], label, *values[place:])
+            shares.insert(place, 0.0)
+        return build_task(config, channels, values, shares, regions, ignore), None
     task = build_task(config, channels)
     if len(task.about.get("orders", ())) > 1:
         say(
@@ -68,6 +82,8 @@ def build_task(
     channels: int,
     answers: Sequence = (),
     shares: Sequence[float] | None = None,
+    regions: Regions = region.NONE,
+    ignore: int = -1,
 ) -> Task:
     """The task of a config.
 
@@ -76,6 +92,8 @@ def build_task(
         channels: modalities of a volume.
         answers: the names of the classes, or the labels.
         shares: of the training cases or voxels that each has; None for equal ones.
+        regions: what is scored, or learned, beside labels.
+        ignore: the label that says nothing; -1 for none.
 
     Raises:
         UserError: knobs that can't be used.
@@ -98,7 +116,7 @@ def build_task(
         }
         if config.task == "classify":
             return classify(classes=tuple(answers), **options)
-        return segment(values=tuple(answers), **options)
+        return segment(values=tuple(answers), regions=regions, ignore=ignore, **options)
 
 
 def find_classes(
@@ -141,6 +159,70 @@ def _note_absent(part: str, occurring: Set[int], classes: Sequence[str]) -> str:
         else f"with {classes[min(occurring)]!r} alone, accuracy there tells nothing (chance 100%)"
     )
     return f"note: no {part} case is of class {', '.join([*absent[:SAID], *more])}; {scores}"
+
+
+def _ignored(given: int, declared: Declared, about: Mapping[str, Any]) -> int:
+    """The label that says nothing, -1 for none: the config's, or else the source's."""
+    if given >= 0 and declared.ignore >= 0 and given != declared.ignore:
+        raise UserError(
+            f"config.data.ignore is {given}, but the source declares {declared.ignore} as the "
+            f"label to be ignored; expected -1 or {declared.ignore}",
+            knob="data.ignore",
+        )
+    ignore = about.get("ignore", -1) if given < 0 and "ignore" in about else given
+    if ignore < 0 and declared.ignore >= 0:
+        if declared.ignore in about.get("values", ()):
+            say(f"note: this run learned label {declared.ignore}, which the source has ignored")
+        else:
+            say(f"label {declared.ignore} is ignored, as the source declares")
+            ignore = declared.ignore
+    return ignore
+
+
+def _regions(
+    config: ConfigDict,
+    store: Store,
+    values: Sequence[int],
+    ignore: int,
+    declared: Declared,
+    about: Mapping[str, Any],
+) -> Regions:
+    """The regions of the run, held against the masks; those that it was trained on, where it was.
+
+    Raises:
+        UserError: as `regions.resolve`, or a cohort where a region is made of other labels than
+            in the run.
+    """
+    knobs, before = config.regions.to_dict(), region.of_run(about)
+    same = json.loads(json.dumps(knobs)) == about.get("config", {}).get("regions")
+    if "regions" in about and not same and (before.order or knobs["train"]):
+        raise UserError(
+            "config.regions was settled when the run was trained on regions; expected it unchanged",
+            knob="regions",
+        )
+    if same and knobs["preset"] == "brats" and before.edition:
+        knobs["preset"] = before.edition
+    if same and knobs["define"]:  # by numbers, for another source may know no names
+        knobs["define"] = tuple(before.labels.items())
+    present = {
+        entry["name"]: {int(label) for label in entry["labels"]} - {0, ignore}
+        for entry in store.entries
+        if entry["label"] is not None
+    }
+    found, notes = region.resolve(**knobs, declared=declared, present=present, values=values)
+    if same:
+        for name in found.labels.keys() & before.labels.keys():
+            if {*found.labels[name]} != {*before.labels[name]}:
+                raise UserError(
+                    f"the region {name!r} is made of {listed(found.labels[name])} in these cases, "
+                    f"of {listed(before.labels[name])} in the run; expected the same labels"
+                )
+        found = before
+    for note in notes:
+        say(f"note: {note}")
+    if found.labels:
+        say(f"regions: {region.show(found, declared.names)}")
+    return found
 
 
 def _labels(

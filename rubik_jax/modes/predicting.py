@@ -7,6 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from rubik_jax import export, parallel
+from rubik_jax.data import regions
 from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.formats import walk
 from rubik_jax.data.preprocess import make_preprocessing
@@ -45,7 +46,8 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
     check_inference(config)
     channels = source.description["channels"]
     answers = source.description["classes" if config.task == "classify" else "values"]
-    task = build_task(config, channels, answers)
+    answered = regions.of_run(source.description)
+    task = build_task(config, channels, answers, regions=answered)
     listing = _scans(config, scans, channels)
     skipped = dict(listing.skipped)
     cases = [case for case in listing.cases if not _lies_in(output, case)]
@@ -69,6 +71,7 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
             cases,
             forward,
             values=tuple(task.about["values"]),
+            order=answered.order,
             probabilities=config.inference.probabilities,
             **shared,
         )

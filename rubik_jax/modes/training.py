@@ -26,7 +26,7 @@ from rubik_jax.optim import make_optimiser
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
 from rubik_jax.step import initialise
-from rubik_jax.tasks.segment import decoder_sizes
+from rubik_jax.tasks.segment import decoder_sizes, outputs
 from rubik_jax.train import Data, Pace, fit, rehearse
 from rubik_jax.transfer import table, transfer
 
@@ -54,8 +54,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     data = _data(run, config)
     say(f"run {folder} on {parallel.describe()}: {config.steps} steps of {config.batch_size}")
     if config.task == "segment":
-        answers = len(run.task.about["values"])
-        sizes = decoder_sizes(answers, run.task.channels, config.model.to_dict())
+        sizes = decoder_sizes(outputs(run.task.about), run.task.channels, config.model.to_dict())
         said = ", ".join(f"{head} {estimate.number(size)}" for head, size in sizes.items())
         say(f"new parameters of a decoder: {said.strip()}; here {config.model.head}")
     if begun:

@@ -170,6 +170,12 @@ def _masks(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
     rows = {"foreground": row(means.get(kind, f"foreground_{kind}") for kind in kinds)}
     for name, said in names(numbers, values).items():
         rows[said] = row(f"{kind}_{name}" for kind in kinds)
+    columns = [MEASURES[kind][0] for kind in kinds]
+    if "cases_with_foreground_dice" in numbers:
+        columns.append("cases")
+        keys = ("foreground_dice", *(f"dice_{name}" for name in names(numbers, values)))
+        for key, cells in zip(keys, rows.values(), strict=True):
+            cells.append(f"{numbers[f'cases_with_{key}']:.0f}")
     note = (
         f"{_parts([part])}. Foreground: the mean over the labels but the background. "
         f"<b>mIoU</b>, with the background: {markup.number(numbers.get('miou'), '{:.3f}')}. "
@@ -178,11 +184,17 @@ def _masks(results: Mapping[str, Numbers], description: dict[str, Any]) -> str:
         note += (
             "Means over cases, each of which is in <code>cases.csv</code>. A label that is absent "
             "from mask and answer counts in no mean; absent from one of them alone it has Dice and "
-            "IoU 0, and the volume's diagonal for a distance."
+            "IoU 0, and the volume's diagonal for a distance. <b>cases</b>: how many a mean is of. "
         )
     else:
         note += "Over the voxels of all windows together; whole cases are measured at the end."
-    table = markup.table([MEASURES[kind][0] for kind in kinds], rows)
+    made = {
+        name: " + ".join(map(str, labels))
+        for name, labels in description.get("regions", {}).items()
+    }
+    if made:
+        note += f" Regions: {escape('; '.join(f'{name} = {of}' for name, of in made.items()))}."
+    table = markup.table(columns, rows)
     return _with_note(table, _count(numbers), note)
 
 

@@ -1,14 +1,22 @@
-"""Segmentation: a class for each voxel, by a U-Net's or a DUC decoder on the encoder."""
+"""Segmentation: a class for each voxel, by a U-Net's or a DUC decoder on the encoder.
 
+Where regions are trained on, the network answers for each of them whether a voxel is inside; their
+labels are painted one after the other, and all scores are of these labels.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from rubik_jax import losses, metrics
 from rubik_jax.augment import augment, make_augmentation
+from rubik_jax.data.editions import listed
+from rubik_jax.data.regions import NONE, Regions
 from rubik_jax.errors import ArgumentError, members_of
 from rubik_jax.models import DECODERS, Segmenter, make_decoder, make_encoder
 from rubik_jax.tasks import network
@@ -25,6 +33,8 @@ def segment(
     model: dict[str, Any],
     loss: dict[str, Any],
     augmentation: dict[str, Any],
+    regions: Regions = NONE,
+    ignore: int = -1,
 ) -> Task:
     """Builds the task.
 
@@ -36,15 +46,20 @@ def segment(
         model: as `config.model`.
         loss: as `config.loss`.
         augmentation: as `config.augment`.
+        regions: what is scored beside the labels; with an order, what is learned, too.
+        ignore: a label that is none of the values and says nothing; -1 for none.
 
     Raises:
         ArgumentError: a value that can't be used.
     """
     with members_of("augmentation"):
         options = make_augmentation(**augmentation)
+    painted = [values.index(label) for label in regions.order]
+    members = np.array([[value in of for value in values] for of in regions.labels.values()])
     scaling = model["scaling"]
     with members_of("model"):
-        net = make_network(len(values), **{k: v for k, v in model.items() if k != "scaling"})
+        options_of_net = {name: value for name, value in model.items() if name != "scaling"}
+        net = make_network(len(painted) or len(values), **options_of_net)
         network.check_scaling(scaling)
     with members_of("loss", given="loss.class_weights"):
         if not loss["cross_entropy"] and not loss["dice"]:
@@ -52,13 +67,37 @@ def segment(
                 "{cross_entropy} and {dice} are both 0, which leaves nothing to learn; expected "
                 "one above 0"
             )
+        if painted and (loss["class_weights"] or loss["balanced"]):
+            raise ArgumentError.of(
+                "{class_weights} and {balanced} weigh labels, but regions are learned; expected "
+                "() and False"
+            )
         weights = class_weights(loss["class_weights"], loss["balanced"], frequencies)
 
+    def within(classes: Int[Array, "*shape"]) -> Bool[Array, "*shape r"]:
+        """Which regions a class lies in."""
+        return jnp.array(members.T)[classes]
+
     def terms(logits, truth) -> dict[str, Float[Array, "b"]]:
-        cross_entropy = losses.voxel_cross_entropy(logits, truth, weights)
-        dice = losses.soft_dice_loss(logits, truth)
+        if painted:
+            known = truth >= 0
+            inside = within(jnp.maximum(truth, 0))
+            cross_entropy = losses.region_cross_entropy(logits, inside, known)
+            dice = losses.region_dice_loss(logits, inside, known)
+        else:
+            cross_entropy = losses.voxel_cross_entropy(logits, truth, weights)
+            dice = losses.soft_dice_loss(logits, truth)
         whole = loss["cross_entropy"] * cross_entropy + loss["dice"] * dice
         return {"loss": whole, "cross_entropy_loss": cross_entropy, "dice_loss": dice}
+
+    def answered(logits: Float[Array, "b x y z k"]) -> Int[Array, "b x y z"]:
+        """The class of each voxel, as `regions.paint` has it where regions are learned."""
+        if not painted:
+            return jnp.argmax(logits, axis=-1)
+        guess = jnp.zeros(logits.shape[:-1], jnp.int32)
+        for region, number in enumerate(painted):
+            guess = jnp.where(logits[..., region] > 0, number, guess)
+        return guess
 
     def classes_of(labels: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
         """Labels as numbers of classes; what is no class counts as ignored."""
@@ -87,32 +126,56 @@ def segment(
         report = {
             name: metrics.weighted(value, weight) for name, value in terms(logits, truth).items()
         }
-        guess = jnp.argmax(logits, axis=-1)
-        return report | metrics.overlaps(truth, guess, len(values), weight)
+        guess = answered(logits)
+        report |= metrics.overlaps(truth, guess, len(values), weight)
+        if not len(members):
+            return report
+        known = (truth >= 0)[..., None]
+        masks = ((within(jnp.maximum(x, 0)) & known).astype(jnp.float32) for x in (truth, guess))
+        found = metrics.mask_overlaps(*masks, weight)
+        return report | {f"{REGION}{name}": total for name, total in found.items()}
 
     def respond(variables, windows: Shaped[Array, "b x y z c"]) -> Float[Array, "b x y z k"]:
         logits, _ = network.apply(net, variables, network.scaled(windows, scaling), False)
-        return jax.nn.softmax(logits, axis=-1)
+        return jax.nn.sigmoid(logits) if painted else jax.nn.softmax(logits, axis=-1)
 
     def init(key):
         return net.init(key, jnp.zeros((1, *window, channels)), False)
 
     def summarise(totals: Metrics) -> dict[str, float]:
-        """Dice and IoU of all windows together, by label and as means; and the losses."""
+        """Dice and IoU of all windows together, as means, by region and by label; the losses."""
         scores = metrics.dice_iou(totals)
-        named = {
-            f"{what}_{value}": float(score)
-            for what, each in scores.items()
-            for value, score in zip(values, each, strict=True)
+        of_regions = {
+            name.removeprefix(REGION): each
+            for name, each in totals.items()
+            if name.startswith(REGION)
         }
+        parts = [(values, scores)]
+        if of_regions:
+            parts = [(tuple(regions.labels), metrics.dice_iou(of_regions)), *parts]
         numbers = {
             "foreground_dice": _mean(scores["dice"][1:]),
             "foreground_miou": _mean(scores["iou"][1:]),
             "miou": _mean(scores["iou"]),
-            **named,
         }
+        for called, found in parts:
+            for what, each in found.items():
+                numbers |= {
+                    f"{what}_{name}": float(x) for name, x in zip(called, each, strict=True)
+                }
+        numbers |= metrics.voxel_shares(
+            values, *(np.asarray(totals[f"{who}_voxels"].total) for who in ("truth", "guess"))
+        )
         numbers |= {name: float(totals[name].value) for name in totals if name.endswith("loss")}
         return numbers | {"examples": float(totals["loss"].count)}
+
+    def score(numbers: dict[str, float]) -> float:
+        """The mean Dice of what is learned; the loss where there is none of that to find."""
+        if not any(numbers[f"truth_share_{value}"] for value in values[1:]):
+            return -numbers["loss"]
+        if not painted:
+            return numbers["foreground_dice"]
+        return _mean(np.array([numbers[f"dice_{name}"] for name in regions.labels]))
 
     return Task(
         init=init,
@@ -120,16 +183,24 @@ def segment(
         evaluate=evaluate,
         probes={},
         summarise=summarise,
-        score=lambda numbers: numbers["foreground_dice"],
+        score=score,
         show=show,
-        diagnose=lambda numbers, probes=None: diagnose(numbers, values),
+        diagnose=lambda numbers, probes=None: diagnose(numbers, values, weighted=not painted),
         picture=None,
         respond=respond,
         window=tuple(window),
         channels=channels,
         units={"volumes": 1},
-        about={"values": list(values)},
+        about={"values": list(values), "ignore": ignore, **regions.about()},
     )
+
+
+REGION = "region_"  # before the names of totals that are of regions
+
+
+def outputs(about: Mapping[str, Any]) -> int:
+    """Logits per voxel of a network, by what its task tells about it."""
+    return len(about.get("order", ())) or len(about["values"])
 
 
 def make_network(classes: int, *, encoder: dict[str, Any], head: str, **decoder: Any) -> Segmenter:
@@ -175,26 +246,79 @@ def decoder_sizes(classes: int, channels: int, model: dict[str, Any]) -> dict[st
 
 
 def show(numbers: dict[str, float]) -> str:
-    """Dice and IoU in a line, as far as they're there."""
+    """Dice and IoU in a line, as far as they're there; a dash where nothing has one."""
     names = {"foreground_dice": "Dice", "foreground_miou": "IoU", "miou": "mIoU"}
     return ", ".join(
-        f"{said} {numbers[name]:.3f}" for name, said in names.items() if name in numbers
+        f"{said} {'–' if math.isnan(numbers[name]) else format(numbers[name], '.3f')}"
+        for name, said in names.items()
+        if name in numbers
     )
 
 
 def _mean(scores: Float[np.ndarray, "k"]) -> float:
-    """Of the classes that are there; 0 where none is."""
+    """Of the classes that are there; NaN where none is."""
     there = scores[~np.isnan(scores)]
-    return float(there.mean()) if len(there) else 0.0
+    return float(there.mean()) if len(there) else math.nan
 
 
-def diagnose(numbers: dict[str, float], values: tuple[int, ...]) -> list[str]:
-    """Sentences on classes that the network never finds."""
-    lost = [value for value in values[1:] if numbers.get(f"dice_{value}", np.nan) == 0.0]
-    if not lost:
-        return []
-    what = "nothing but background" if len(lost) == len(values) - 1 else f"no voxel of {lost} right"
-    return [
-        f"the network answers {what}; try more config.steps, a larger config.optim.rate, "
-        "config.data.foreground=0.5, or config.loss.balanced=True"
+def diagnose(
+    numbers: dict[str, float], values: Sequence[int], *, weighted: bool = True
+) -> list[str]:
+    """Sentences on what is answered beside what there is, of labels but the background.
+
+    Args:
+        numbers: of held-out windows or cases; `truth_share_1` and `answered_share_1` are the
+            shares of their voxels that have label 1 in the masks and in the answers.
+        values: the labels, the background first.
+        weighted: whether the loss can weigh labels.
+    """
+    there, given = (
+        {value: numbers[f"{who}_share_{value}"] for value in values[1:]}
+        for who in ("truth", "answered")
+    )
+    truth, answered = math.fsum(there.values()), math.fsum(given.values())
+    less = "try a lower config.data.foreground or more config.steps"
+    more = "try more config.steps, a larger config.optim.rate or config.data.foreground=0.5"
+    if weighted:
+        less += ", with config.loss.balanced=False"
+        more += ", or config.loss.balanced=True"
+    if not truth:
+        told = (
+            "the masks hold no foreground in what was evaluated, so that Dice says nothing of what "
+            f"is found; the network labels {_percent(answered)} of the voxels"
+        )
+        split = "evaluate on cases with foreground, by config.data.split.seed or .file"
+        return [f"{told}; {less}, and {split}" if answered else f"{told}; {split}"]
+    if not answered:
+        return [f"the network answers nothing but background; {more}"]
+    found = []
+    if answered > MUCH * truth:
+        found.append(
+            f"the network labels {_percent(answered)} of the voxels as foreground, the masks "
+            f"{_percent(truth)}; {less}"
+        )
+    never = [value for value in there if there[value] and not given[value]]
+    if never:
+        found.append(f"the network never answers {_labels(never)}; {more}")
+    wrong = [
+        value
+        for value in there
+        if there[value] and given[value] and numbers.get(f"dice_{value}") == 0
     ]
+    if wrong:
+        found.append(
+            f"the network answers {_labels(wrong)}, but in no voxel where the masks have it; try "
+            "more config.steps or another config.optim.rate"
+        )
+    return found
+
+
+MUCH = 5  # times as much foreground as there is, from which on it's too much
+
+
+def _labels(values: Sequence[int]) -> str:
+    return f"label{'s' if len(values) > 1 else ''} {listed(values)}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if 0 < share < 0.01 else f"{share:.0%}"

@@ -155,3 +155,67 @@ def test_the_hippocampus_cohort_declares_its_labels(hippocampus):
     found = listed(hippocampus)
     assert len(found) == 200
     assert {case.values for case in found} == {(0, 1, 2)}
+
+
+def declared(root, **content):
+    """What is said of the labels of one case."""
+    touch(root, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    usual = {"channel_names": {"0": "T1"}, "file_ending": ".nii.gz", "numTraining": 1}
+    return find_cases("msd", Where(declare(root, **usual | content))).declared
+
+
+@pytest.mark.parametrize(
+    "labels", [{"background": 0, "a": 1, "Ignore": 2}, {"0": "background", "1": "a", "2": "ignore"}]
+)
+def test_the_label_to_be_ignored_is_the_files(tmp_path, labels):
+    said = declared(tmp_path, labels=labels)
+    assert (said.ignore, said.names) == (2, {0: "background", 1: "a"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"background": 0, "a": 1, "ignore": 1}, "'ignore' as 1: expected one number above 0"),
+        ({"background": 0, "a": 1, "ignore": [2, 3]}, "expected one number above 0"),
+        ({"background": 0, "ignore": 0}, "expected one number above 0"),
+        ({"a": 0, "background": 1}, "declares the background as 1: expected label 0"),
+    ],
+)
+def test_labels_that_contradict_each_other_are_refused(tmp_path, labels, said):
+    with pytest.raises(UserError, match=said):
+        declared(tmp_path, labels=labels)
+
+
+def test_regions_and_their_order_are_the_files(tmp_path):
+    labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "rim": 3, "ignore": 4}
+    said = declared(tmp_path, labels=labels, regions_class_order=[1, 2, 3])
+    assert said.regions == {"whole": (1, 2, 3), "core": (2, 3), "rim": (3,)}
+    assert (said.order, said.ignore, said.names[3]) == ((1, 2, 3), 4, "rim")
+    assert declared(tmp_path, labels={"background": 0, "a": [1]}).regions == {}
+    with pytest.raises(UserError, match=r"2 labels in 'regions_class_order' for 3 regions"):
+        declared(tmp_path, labels=labels, regions_class_order=[1, 2])
+
+
+def test_what_is_not_obeyed_is_noted(tmp_path):
+    assert declared(tmp_path, labels={"background": 0}).notes == ()
+    (note,) = declared(tmp_path, labels={"0": "clear", "1": "tumour"}).notes
+    assert "calls label 0 'clear', which is taken for the background" in note
+    (note,) = declared(tmp_path, overwrite_image_reader_writer="OwnIO").notes
+    assert "names OwnIO as what reads its files" in note
+    assert declared(tmp_path, overwrite_image_reader_writer="SimpleITKIO").notes == ()
+    for flat in ({"overwrite_image_reader_writer": "NaturalImage2DIO"}, {"tensorImageSize": "2D"}):
+        with pytest.raises(UserError, match="is of flat pictures"):
+            declared(tmp_path, **flat)
+
+
+def test_fewer_cases_than_counted_are_a_broken_download_and_more_are_noted(tmp_path):
+    with pytest.raises(
+        UserError, match=r"counts 3 training cases in 'numTraining', but .* holds 1"
+    ):
+        declared(tmp_path, numTraining=3)
+    touch(tmp_path, "imagesTr/b_0000.nii.gz", "labelsTr/b.nii.gz")
+    (note,) = declared(tmp_path).notes
+    assert "counts 1 training cases, 2 are there" in note
+    training = [{"image": "imagesTr/a_0000.nii.gz", "label": "labelsTr/a.nii.gz"}]
+    (note,) = declared(tmp_path, training=training, numTraining=9).notes
+    assert "counts 9 training cases, 1 are there" in note

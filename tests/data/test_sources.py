@@ -47,10 +47,10 @@ def test_a_case_that_lacks_a_modality_is_refused_left_out_or_kept(tmp_path):
     (root / "classes.csv").write_text("case,class\na,x\nb,x\nc,y\nd,y\n")
     with pytest.raises(UserError, match=r"case 'a' in .* has no T2/\*\.nii \(3 of 4 cases lack"):
         folder(root, *GLOBS)
-    kept, skipped = folder(root, *GLOBS, missing="skip", labels="classes.csv")
+    kept, skipped, _ = folder(root, *GLOBS, missing="skip", labels="classes.csv")
     assert [(case.name, case.target) for case in kept] == [("b", "x")]
     assert skipped == {"a": "has no T2/*.nii", "c": "has no T2/*.nii", "d": "has no T1/*.nii"}
-    kept, skipped = folder(root, *GLOBS, missing="zeros")
+    kept, skipped, _ = folder(root, *GLOBS, missing="zeros")
     assert [case.name for case in kept] == [*"abcd"] and not skipped
     assert [case.images for case in kept if None in case.images] == [
         (root / "T1/a.nii", None),
@@ -67,7 +67,7 @@ def test_a_case_that_lacks_a_modality_is_refused_left_out_or_kept(tmp_path):
 def test_a_case_without_any_modality_cannot_be_zeros(tmp_path):
     root = touch(tmp_path, *(f"x/a{end}.nii.gz" for end in ("_t1", "_seg")), "x/b_seg.nii.gz")
     where = Where(root, modalities=("T1",))
-    (a,), skipped = find_cases("brats", where, missing="skip")
+    (a,), skipped, _ = find_cases("brats", where, missing="skip")
     assert a.name == "a" and skipped == {"b": "has no T1"}
     with pytest.raises(UserError, match=r"case 'b' in .* has none of its modalities \(1 of 2"):
         find_cases("brats", where, missing="zeros")
@@ -113,7 +113,7 @@ def test_the_source_on_the_page_works(tmp_path, nifti, monkeypatch):
     table.write_text(
         "case,image,mask,class\np,scans/a.nii.gz,m.nii.gz,x\nq,scans/b.nii.gz,,\nr,,,\n"
     )
-    (p, q), skipped = find_cases("manifest", Where(table), missing="skip")
+    (p, q), skipped, _ = find_cases("manifest", Where(table), missing="skip")
     assert skipped == {"r": "has no modality 1"}
     assert (p.target, q.target, q.label) == ("x", None, None)
     volume = volumes.read(p.images)

@@ -7,7 +7,6 @@ import pytest
 from rubik_jax.data import formats
 from rubik_jax.data.cases import Where
 from rubik_jax.data.formats import walk
-from rubik_jax.data.identity import identities
 from rubik_jax.data.sources import brats, folder, videos
 from rubik_jax.errors import UserError
 from tests.files import touch
@@ -98,9 +97,7 @@ def test_every_source_lists_by_the_same_rule(cohort):
     assert [file.name for file in videos.below(cohort)] == ["v.avi", "w.AVI"]
     found = brats.cases(Where(cohort, modalities=("T1",)))
     assert [case.name for case in found] == ["b", "d"]
-    assert [path for path, *_ in identities(cohort / "p1")] == [
-        str(cohort / "p1" / name) for name in ("a.nii", "b_t1.nii", "v.avi")
-    ]
+    assert [file.name for file in walk.files(cohort / "p1")] == ["a.nii", "b_t1.nii", "v.avi"]
 
 
 def test_endings_match_in_upper_case_and_names_do_not(tmp_path):
@@ -115,7 +112,7 @@ def test_endings_match_in_upper_case_and_names_do_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "list_all", [below, lambda root: below(root, "*/*.nii"), formats.find, videos.below, identities]
+    "list_all", [below, lambda root: below(root, "*/*.nii"), formats.find, videos.below, walk.files]
 )
 def test_a_folder_that_cannot_be_listed_is_refused(cohort, monkeypatch, list_all):
     scandir = os.scandir

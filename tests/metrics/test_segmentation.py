@@ -7,7 +7,8 @@ import pytest
 import SimpleITK
 from scipy.ndimage import gaussian_filter
 
-from rubik_jax.metrics.segmentation import REGIONS, segmentation, surface_distances
+from rubik_jax.data.editions import regions_of
+from rubik_jax.metrics.segmentation import segmentation, surface_distances
 
 SPACINGS = ((1.0, 1.0, 1.0), (0.7, 1.3, 4.0), (5.0, 0.4, 0.9))
 KINDS = ("dice", "iou", "hd95", "assd")
@@ -54,7 +55,9 @@ def by_simpleitk(truth: np.ndarray, guess: np.ndarray, spacing) -> dict[str, flo
 def test_classes_and_regions_agree_with_simpleitk(seed, spacing):
     values = (0, 1, 2, 4)
     truth, guess = drawn(seed, values)
-    measures = segmentation(truth, guess, values=values, spacing=spacing, regions=REGIONS["brats"])
+    measures = segmentation(
+        truth, guess, values=values, spacing=spacing, regions=regions_of("brats_2018")
+    )
     parts = {"whole": (1, 2, 4), "core": (1, 4), "enhancing": (4,), "1": (1,), "2": (2,), "4": (4,)}
     for name, labels in parts.items():
         expected = by_simpleitk(np.isin(truth, labels), np.isin(guess, labels), spacing)
@@ -149,20 +152,23 @@ def test_empty_classes_follow_the_stated_rule():
     nothing = segmentation(guess * 0, guess * 0, values=(0, 1), spacing=spacing)
     assert nothing["miou"] == nothing["iou_0"] == 1
     assert math.isnan(nothing["foreground_dice"])
+    made_up = segmentation(guess * 0, guess, values=(0, 1, 3), spacing=spacing)
+    assert made_up["foreground_dice"] == 0 and made_up["foreground_hd95"] == pytest.approx(diagonal)
 
 
-def test_brats_regions_are_the_same_by_either_naming():
+def test_brats_regions_are_the_same_by_any_numbering():
+    """The tissues of one case, numbered as two editions do."""
     truth, guess = drawn(3, (0, 1, 2, 4))
-    old, new = (
-        segmentation(
-            np.where(truth == 4, enhancing, truth),
-            np.where(guess == 4, enhancing, guess),
-            values=(0, 1, 2, enhancing),
+    renumbered = {"brats_2018": (0, 1, 2, 4), "brats_2023": (0, 1, 2, 3), "decathlon": (0, 2, 1, 3)}
+    found = {
+        edition: segmentation(
+            *(np.select([x == v for v in (1, 2, 4)], numbers[1:]) for x in (truth, guess)),
+            values=tuple(sorted(numbers)),
             spacing=SPACINGS[0],
-            regions=REGIONS["brats"],
+            regions=regions_of(edition),
         )
-        for enhancing in (4, 3)
-    )
-    for region in REGIONS["brats"]:
+        for edition, numbers in renumbered.items()
+    }
+    for region in ("whole", "core", "enhancing"):
         for kind in KINDS:
-            assert old[f"{kind}_{region}"] == new[f"{kind}_{region}"]
+            assert len({each[f"{kind}_{region}"] for each in found.values()}) == 1

@@ -44,6 +44,14 @@ def test_a_segmentation_has_a_row_for_the_foreground_each_region_and_label(descr
         assert said in html
 
 
+def test_each_mean_says_of_how_many_cases_it_is_and_each_region_of_which_labels(describe):
+    counts = {"foreground_dice": 11, "dice_whole": 9, "dice_1": 0, "dice_2": 8, "dice_0": 12}
+    numbers = MASKS | {f"cases_with_{name}": count for name, count in counts.items()}
+    html = scores.section({"test": numbers}, describe("segment") | {"regions": {"whole": [1, 2]}})
+    assert [cells[-1] for cells in table(html).values()] == ["cases", "11", "9", "0", "8", "12"]
+    assert "whole = 1 + 2" in html
+
+
 def test_windows_have_the_columns_that_were_measured(describe):
     losses = {"dice_loss": 0.25, "cross_entropy_loss": 0.5, "loss": 0.75, "examples": 52.0}
     numbers = {

@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from rubik_jax import metrics
+from rubik_jax import losses, metrics
+from rubik_jax.data.regions import Regions, paint
 from rubik_jax.errors import ArgumentError
-from rubik_jax.tasks.segment import decoder_sizes, diagnose, segment
+from rubik_jax.tasks.segment import decoder_sizes, diagnose, outputs, segment
 from tests.tasks.supervised import ENCODER, STILL, compiled, keys, variables
 
 VALUES = (0, 2, 5)
@@ -17,7 +18,7 @@ LOSS = {"cross_entropy": 1.0, "dice": 0.0, "class_weights": (), "balanced": Fals
 WINDOW = (4, 6, 3)
 
 
-def make(loss=None, model=None, augmentation=None, frequencies=(0.5, 0.3, 0.2)):
+def make(loss=None, model=None, augmentation=None, frequencies=(0.5, 0.3, 0.2), **regions):
     task = segment(
         channels=1,
         values=VALUES,
@@ -26,6 +27,7 @@ def make(loss=None, model=None, augmentation=None, frequencies=(0.5, 0.3, 0.2)):
         model=MODEL | (model or {}),
         loss=LOSS | (loss or {}),
         augmentation=STILL | (augmentation or {}),
+        **regions,
     )
     return compiled(task)
 
@@ -129,8 +131,8 @@ def test_augmentation_moves_windows_with_their_labels():
     )
     held["params"]["encoder"]["stage0_conv0"]["kernel"] = symmetric
     given = batch(8)
-    losses = [task.loss(held, given, keys(8), 0)[0] for task in (still, flipped)]
-    np.testing.assert_allclose(*losses, rtol=1e-5)
+    found = [task.loss(held, given, keys(8), 0)[0] for task in (still, flipped)]
+    np.testing.assert_allclose(*found, rtol=1e-5)
 
 
 def test_one_step_down_the_gradient_lowers_the_loss():
@@ -151,11 +153,78 @@ def test_each_heads_new_parameters_are_those_that_it_makes():
         assert decoder_sizes(len(VALUES), 1, model)[head] == size
 
 
-def test_a_network_that_finds_nothing_is_named():
-    numbers = {"dice_0": 0.9, "dice_2": 0.0, "dice_5": 0.0}
-    assert "nothing but background" in diagnose(numbers, VALUES)[0]
-    assert "[5]" in diagnose(numbers | {"dice_2": 0.5}, VALUES)[0]
-    assert not diagnose({"dice_0": 0.9, "dice_2": 0.5, "dice_5": 0.1}, VALUES)
+def shares(truth, answered, **dice):
+    """Numbers of two labels by their shares of the voxels, in per cent."""
+    counts = [np.array([100 - sum(of), *of]) for of in (truth, answered)]
+    return metrics.voxel_shares(VALUES, *counts) | {"dice_2": 0.5, "dice_5": 0.1} | dict(dice)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (shares((2, 1), (0, 0), dice_2=0.0, dice_5=0.0), ["nothing but background"]),
+        (shares((2, 1), (3, 0), dice_5=0.0), ["never answers label 5"]),
+        (shares((2, 1), (1, 1), dice_2=0.0), ["answers label 2, but in no voxel"]),
+        (shares((0, 1), (2, 1), dice_2=0.0), []),  # made up, but no label is lost
+        (shares((0.1, 0), (46, 0), dice_2=0.004), ["46% of the voxels as foreground", "0.10%"]),
+        (shares((0, 0), (46, 0), dice_2=0.0), ["hold no foreground", "labels 46% of the voxels"]),
+        (shares((0, 0), (0, 0)), ["hold no foreground", "labels 0% of the voxels"]),
+        (shares((2, 1), (3, 1)), []),
+    ],
+)
+def test_a_diagnosis_is_of_what_is_answered(numbers, said):
+    found = diagnose(numbers, VALUES)
+    assert len(found) == bool(said) and all(word in found[0] for word in said), found
+    if found and numbers["answered_share_0"] == 0.54:
+        assert "lower config.data.foreground" in found[0]
+        assert "larger config.optim.rate" not in found[0] and "balanced=True" not in found[0]
+
+
+def test_windows_without_foreground_have_no_dice_and_best_goes_by_the_loss():
+    task, given = make(), batch(labels=(0,))
+    totals = task.evaluate(variables(task), given, keys(3))
+    numbers = task.summarise(totals)
+    assert numbers["truth_share_0"] == 1 and task.score(numbers) == -numbers["loss"]
+    only = np.arange(3) == 0  # as if background were all that was answered
+    nothing = task.summarise(
+        {
+            name: each if np.ndim(each.total) == 0 else each._replace(total=each.total * only)
+            for name, each in totals.items()
+        }
+    )
+    assert np.isnan(nothing["foreground_dice"]) and np.isnan(nothing["dice_5"])
+    assert "Dice –" in task.show(nothing)
+
+
+NESTED = Regions({"both": (2, 5), "inner": (5,)}, order=(2, 5))
+
+
+def test_regions_are_learned_by_a_sigmoid_each_and_scored_by_the_labels_they_paint():
+    task, given = make({"dice": 1.0}, regions=NESTED, ignore=9), batch(labels=(*VALUES, 9))
+    held = variables(task)
+    answers = np.asarray(task.respond(held, given["window"]))
+    assert answers.shape[-1] == outputs(task.about) == 2
+    label = np.asarray(given["label"])
+    known = label != 9
+    inside = np.stack([np.isin(label, of) for of in NESTED.labels.values()], axis=-1)
+    logits = np.log(answers / (1 - answers))
+    parts = [
+        loss(jnp.asarray(logits), jnp.asarray(inside), jnp.asarray(known)).mean()
+        for loss in (losses.region_cross_entropy, losses.region_dice_loss)
+    ]
+    np.testing.assert_allclose(task.loss(held, given, keys(3), 0)[0], sum(parts), rtol=1e-4)
+    numbers = task.summarise(task.evaluate(held, given, keys(3)))
+    guess = paint(answers, NESTED.order)
+    for name, of in {**NESTED.labels, "2": (2,), "5": (5,)}.items():
+        there, said = np.isin(label, of), np.isin(guess, of) & known
+        dice = 2 * (there & said).sum() / (there.sum() + said.sum())
+        np.testing.assert_allclose(numbers[f"dice_{name}"], dice, rtol=1e-5)
+    assert task.score(numbers) == np.mean([numbers["dice_both"], numbers["dice_inner"]])
+    assert task.about == {"values": [0, 2, 5], "ignore": 9, **NESTED.about()}
+    with pytest.raises(
+        ArgumentError, match=r"^loss\.class_weights and loss\.balanced weigh labels"
+    ):
+        make({"balanced": True}, regions=NESTED)
 
 
 @pytest.mark.parametrize(

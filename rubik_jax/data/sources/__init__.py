@@ -4,6 +4,10 @@ A source is a module with a function
 
     cases(where: Where) -> list[Case]
 
+and, where it knows what the labels of masks mean, one more:
+
+    declared(where: Where, cases: Sequence[Case]) -> Declared
+
 A new file here is a new value of `config.data.source`; docs/data.md shows one.
 A source gives a modality that a case lacks as None, and whether that may be is decided here.
 Classes from a table or from folders are given to what any source lists, by `labels`.
@@ -16,6 +20,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rubik_jax.data.cases import Case, Where, canonical
+from rubik_jax.data.declaration import Declared
 from rubik_jax.data.labels import attach
 from rubik_jax.errors import UserError
 
@@ -27,10 +32,12 @@ class Listing(NamedTuple):
 
     cases: sorted by name, at least one; every name is unique and can be a file's.
     skipped: case → why it was left out.
+    declared: what the source says of the labels of masks.
     """
 
     cases: list[Case]
     skipped: dict[str, str]
+    declared: Declared = Declared()
 
 
 def find_cases(source: str, where: Where, *, labels: str = "", missing: str = "refuse") -> Listing:
@@ -61,13 +68,17 @@ def find_cases(source: str, where: Where, *, labels: str = "", missing: str = "r
             "{data.modalities} is {!r}: expected globs or names, one per modality, or ()",
             where.modalities,
         )
-    listed = importlib.import_module(f"{__name__}.{source}").cases(where)
+    module = importlib.import_module(f"{__name__}.{source}")
+    listed = module.cases(where)
     if not listed:
         raise UserError(f"source {source!r} lists no case in {where.path}")
     named = [case._replace(name=canonical(case.name)) for case in listed]
     ordered = sorted(named, key=lambda case: case.name)
     _refuse_names(ordered)
-    return _complete(attach(ordered, labels, where.path), where, missing)
+    listing = _complete(attach(ordered, labels, where.path), where, missing)
+    if hasattr(module, "declared"):
+        listing = listing._replace(declared=module.declared(where, ordered))
+    return listing
 
 
 def _refuse_names(ordered: Sequence[Case]) -> None:

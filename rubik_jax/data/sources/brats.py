@@ -5,9 +5,12 @@ since 2023   BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz, ...-t1c, ...-t2
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from rubik_jax.data import editions
 from rubik_jax.data.cases import Case, Where, choose, existing
+from rubik_jax.data.declaration import Declared
 from rubik_jax.data.formats import walk
 from rubik_jax.data.formats.scan import lowered
 from rubik_jax.errors import UserError
@@ -69,6 +72,16 @@ def cases(where: Where) -> list[Case]:
         )
         for name, files in found.items()
     ]
+
+
+def declared(where: Where, cases: Sequence[Case]) -> Declared:
+    """Which editions the cases may be of, as their files are named."""
+    del where
+    suffixes = {
+        case.name: {_FILE.fullmatch(file.name)["suffix"] for file in case.images if file}
+        for case in cases
+    }
+    return Declared(editions={name: editions.by_name(name, of) for name, of in suffixes.items()})
 
 
 def _grade(root: Path, file: Path) -> str | None:

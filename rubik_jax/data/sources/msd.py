@@ -13,9 +13,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from rubik_jax.data import formats
+from rubik_jax.data import declaration, formats
 from rubik_jax.data.cases import Case, Where, choose, existing, stem
+from rubik_jax.data.declaration import Declared
 from rubik_jax.errors import UserError
 
 
@@ -30,10 +32,10 @@ def cases(where: Where) -> list[Case]:
             declares, () for all.
 
     Raises:
-        UserError: no `dataset.json`, one that cannot be understood, files that are absent, or a
-            choice among the modalities of one file.
+        UserError: no `dataset.json`, one that cannot be understood, files that are absent, fewer
+            than it counts, or a choice among the modalities of one file.
     """
-    file, known, found = _read(where)
+    file, _, known, found = _read(where)
     # Pre-training needs images alone; some masks without the others are a broken download.
     if not any(case.label and case.label.is_file() for case in found):
         found = [case._replace(label=None) for case in found]
@@ -48,29 +50,45 @@ def numbers(where: Where) -> tuple[int, ...]:
     Raises:
         UserError: as `cases`.
     """
-    return choose(_read(where)[1], where.modalities)
+    return choose(_read(where)[2], where.modalities)
 
 
-def _read(where: Where) -> tuple[Path, tuple[str, ...], list[Case]]:
-    """The file, the modalities that it declares, and its cases with all of them."""
+def declared(where: Where, cases: Sequence[Case]) -> Declared:
+    """What the file says of its labels: names, regions, the one to be ignored.
+
+    Raises:
+        UserError: as `cases`, or labels that contradict each other.
+    """
+    file, content, _, found = _read(where)
+    said = declaration.of_dataset(file, content)
+    count = content.get("numTraining")
+    if isinstance(count, int) and count != len(found) and cases:
+        more = f"{file} counts {count} training cases, {len(found)} are there"
+        return said._replace(notes=(*said.notes, more))
+    return said
+
+
+def _read(where: Where) -> tuple[Path, dict[str, Any], tuple[str, ...], list[Case]]:
+    """The file, what it holds, the modalities that it declares, and its cases with all of them."""
     root = existing(where.path)
     file = root / "dataset.json" if root.is_dir() else root
     if not file.is_file():
         raise UserError(f"{root} holds no dataset.json, which the source 'msd' reads")
     try:
-        declared = json.loads(file.read_text(encoding="utf-8-sig"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
     try:
-        known, values = _modalities(declared), _values(declared.get("labels") or {})
-        found = list(_listed(file.parent, declared, len(known)))
+        known, values = _modalities(content), declaration.numbers(content.get("labels") or {})
+        declaration.of_dataset(file, content)
+        found = list(_listed(file.parent, content, len(known)))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{file} is not a dataset.json as the Decathlon or nnU-Net write it: expected "
             "'modality' or 'channel_names', 'labels', and a list 'training' of 'image' and, if "
             f"there is one, 'label', or a 'file_ending' ({error})"
         ) from error
-    return file, known, [case._replace(values=case.label and values) for case in found]
+    return file, content, known, [case._replace(values=case.label and values) for case in found]
 
 
 def _modalities(declared: dict) -> tuple[str, ...]:
@@ -82,19 +100,6 @@ def _modalities(declared: dict) -> tuple[str, ...]:
     return tuple(map(str, named))
 
 
-def _values(labels: dict) -> tuple[int, ...] | None:
-    """Version 1 maps numbers to names; version 2 names to numbers, or to several for a region."""
-    found: set[int] = set()
-    for key, value in labels.items():
-        if isinstance(value, list):
-            found |= {int(number) for number in value}
-        elif isinstance(value, int) or not key.isdecimal():
-            found.add(int(value))
-        else:
-            found.add(int(key))
-    return tuple(sorted(found)) or None
-
-
 def _listed(root: Path, declared: dict, channels: int) -> Iterator[Case]:
     if "dataset" in declared:
         for name, entry in declared["dataset"].items():
@@ -103,7 +108,15 @@ def _listed(root: Path, declared: dict, channels: int) -> Iterator[Case]:
         for entry in declared["training"]:
             yield _listed_case(root, entry, channels)
     else:
-        yield from _filed(root, declared["file_ending"], channels)
+        found = list(_filed(root, declared["file_ending"], channels))
+        count = declared.get("numTraining")
+        if isinstance(count, int) and 0 < len(found) < count:
+            raise UserError(
+                f"the dataset.json in {root} counts {count} training cases in 'numTraining', but "
+                f"imagesTr holds {len(found)}: expected all of them, as nnU-Net does, or their "
+                "number there"
+            )
+        yield from found
 
 
 def _named_case(root: Path, name: str, entry: dict, channels: int) -> Case:

@@ -7,14 +7,16 @@ med_mnist3d/adrenal_28:1.0.0:test     of a config, a version and a split
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from rubik_jax.data import builders
+from rubik_jax.data import builders, editions
 from rubik_jax.data.cases import Case, Where, existing
-from rubik_jax.data.formats import declared, records
+from rubik_jax.data.declaration import Declared
+from rubik_jax.data.formats import declared as features_of
+from rubik_jax.data.formats import records
 from rubik_jax.errors import UserError
 
 PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -54,7 +56,7 @@ def cases(where: Where) -> list[Case]:
     facts = [records.read(data, *row)[1] for row in rows]
     names = _names(rows, [fact.name for fact in facts])
     divided = split is None and len(data.records) > 1
-    clip = where.clip if declared.is_video(data.features["image"]) else None
+    clip = where.clip if features_of.is_video(data.features["image"]) else None
     return [
         Case(
             name,
@@ -68,6 +70,13 @@ def cases(where: Where) -> list[Case]:
         )
         for name, row, fact in zip(names, rows, facts, strict=True)
     ]
+
+
+def declared(where: Where, cases: Sequence[Case]) -> Declared:
+    """The edition of a data set that is called after one, such as brats_2018."""
+    name = _NAME.fullmatch(where.name)["set"]
+    known = (name,) if name in editions.EDITIONS else ()
+    return Declared(editions={case.name: known for case in cases} if known else {})
 
 
 def _find(root: Path, name: str, config: str | None, version: str | None) -> Path:
