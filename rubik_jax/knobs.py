@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from rubik_jax.errors import UserError
+from rubik_jax.spelling import did_you_mean
 from rubik_jax.workdir import flat
 
 MANY = 2**31 - 1
@@ -62,16 +63,33 @@ def check(given: dict[str, Any], shipped: dict[str, Any], task: str) -> None:
     """
     given, known = flat(given), flat(shipped)
     for name in sorted(given.keys() ^ known.keys()):
-        what = "is no knob" if name in given else "is missing"
-        raise UserError(f"config.{name} {what}; expected the knobs of configs/{task}.py")
+        if name in given:
+            near = did_you_mean(name, known.keys() - given.keys(), "config.{}")
+            problem = f"is no knob; expected those of configs/{task}.py{near}"
+        else:
+            problem = f"is missing; expected the knobs of configs/{task}.py"
+        raise UserError(f"config.{name} {problem}", knob=name)
     for name, value in given.items():
         if not alike(value, known[name]):
             raise UserError(
-                f"config.{name} is {value!r}; expected a value of the kind of {known[name]!r}"
+                f"config.{name} is {value!r}; expected {described(known[name])}", knob=name
             )
     for name, (least, most) in RANGES.items():
         if name in given and not least <= given[name] <= most:
-            raise UserError(f"config.{name} is {given[name]}; expected {least} to {most}")
+            raise UserError(
+                f"config.{name} is {given[name]}; expected {least} to {most}", knob=name
+            )
+
+
+def described(like: Any) -> str:
+    """What a knob takes, for a sentence, by the shipped value."""
+    if like is None or isinstance(like, str):
+        return "text"
+    if isinstance(like, bool):
+        return "True or False"
+    if isinstance(like, tuple | list):
+        return f"a tuple such as {tuple(like) or ('a', 'b')}"
+    return f"a {'whole ' if isinstance(like, int) else ''}number such as {like}"
 
 
 def alike(value: Any, like: Any) -> bool:
