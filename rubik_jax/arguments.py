@@ -70,10 +70,12 @@ class Given(NamedTuple):
 def read(words: Sequence[str]) -> Given:
     """Reads the words behind the command's name.
 
-    Values stand behind "=" or in the next word; one dash counts as two; the order is free.
+    Values stand behind "=" or in the next word; one dash counts as two; the order is free. Of a
+    flag that is given twice, as by a script and its caller, the last counts.
 
     Raises:
-        UserError: a flag there isn't, one without a value or given twice, or a word too many.
+        UserError: a flag there isn't or without a value, a knob that is given twice, or a word
+            too many.
     """
     given = Given({}, {}, next((w.lstrip("-") for w in words if _asks_for_help(w)), ""))
     words = [_readable(word) for word in words if not _asks_for_help(word)]
@@ -86,7 +88,7 @@ def read(words: Sequence[str]) -> Given:
             name, value = _following(name, words)
         is_knob = name.startswith(KNOB)
         into, key = (given.knobs, name[len(KNOB) :]) if is_knob else (given.flags, name)
-        if key in into:
+        if is_knob and key in into:
             raise UserError(f"--{name} is given twice; expected once")
         into[key] = value
     if not given.help:
