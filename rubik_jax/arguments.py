@@ -89,7 +89,8 @@ def read(words: Sequence[str]) -> Given:
         is_knob = name.startswith(KNOB)
         into, key = (given.knobs, name[len(KNOB) :]) if is_knob else (given.flags, name)
         if is_knob and key in into:
-            raise UserError(f"--{name} is given twice; expected once")
+            times = 2 + sum(w.lstrip("-").partition("=")[0] == name for w in words)
+            raise UserError(f"--{name} is given {times} times; expected once")
         into[key] = value
     if not given.help:
         _check_flags(given.flags)

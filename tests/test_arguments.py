@@ -93,7 +93,7 @@ MISTAKES = {
     "knob, no value": ([*HERE, "--config.data.path"], ["config.data.path has no value"]),
     "knob twice": (
         [*HERE, "--config.steps=1", "--config.steps=2"],
-        ["config.steps is given twice"],
+        ["config.steps is given 2 times"],
     ),
     "flag": ([*HERE, "--wordkir=x"], ["--wordkir is no flag; did you mean --workdir?"]),
     "dash": ([*HERE, "--dry-run"], ["did you mean --dry_run?"]),
