@@ -52,11 +52,21 @@ class Pace(NamedTuple):
             "every.probe": self.probe,
         }
         for knob, value in knobs.items():
-            optional = knob == "every.probe"
-            if value < (0 if optional else 1) or value % self.steps_per_call:
+            least = 0 if knob == "every.probe" else 1
+            if value < least:
+                optional = "0 or " if least == 0 else ""
                 raise UserError(
-                    f"config.{knob} is {value}; expected {'0 or ' if optional else ''}a multiple "
-                    f"of config.steps_per_call ({self.steps_per_call})"
+                    f"config.{knob} is {value}; expected {optional}a multiple of "
+                    f"config.steps_per_call ({self.steps_per_call})",
+                    knob=knob,
+                )
+            if value % self.steps_per_call:  # most are the config's own: what was given is to blame
+                fits = -(-value // self.steps_per_call) * self.steps_per_call
+                raise UserError(
+                    f"config.steps_per_call is {self.steps_per_call}, of which config.{knob} "
+                    f"({value}) is no multiple; expected a divisor of it, or "
+                    f"config.{knob}={fits}",
+                    knob="steps_per_call",
                 )
 
     def due(self, step: int, period: int) -> bool:

@@ -36,8 +36,10 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
     if not begun(workdir):
         return
     then, now = flat(settled(workdir)), flat(config)
-    differing = sorted(k for k in then.keys() | now.keys() if then.get(k) != now.get(k))
+    differing = [k for k in then.keys() | now.keys() if then.get(k) != now.get(k)]
     if differing:
+        # What follows another knob, as optim.warmup does steps, lies deeper: it isn't to blame.
+        differing.sort(key=lambda knob: (knob.count("."), knob))
         knob = differing[0]
         more = f" (and {len(differing) - 1} more knobs)" if len(differing) > 1 else ""
         raise UserError(

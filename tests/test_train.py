@@ -308,8 +308,8 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("change", "knob"),
     [
-        ({"steps_per_call": 4}, "config.steps is 6"),
-        ({"steps_per_call": 2}, "config.every.evaluate is 3"),
+        ({"steps_per_call": 4}, r"steps_per_call is 4, of which config.steps \(6\)"),
+        ({"steps_per_call": 2}, r"steps_per_call is 2, of which config.every.evaluate \(3\)"),
         ({"log": 0}, "config.every.log is 0"),
         ({"accumulate": 3}, "config.batch_size is 4"),
     ],

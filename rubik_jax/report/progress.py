@@ -31,11 +31,12 @@ def silent() -> Iterator[None]:
 
 
 class Steps:
-    """A bar over the steps of a run; without a terminal, what is said are the lines alone."""
+    """A bar over the steps of a run; without a terminal, a line now and then and at the end."""
 
     def __init__(self, total: int, start: int):
         self._total, self._first = total, start
         self._begun = time.monotonic()
+        self._shown: float | None = None  # when the last line was printed
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -59,11 +60,18 @@ class Steps:
         self._bar.update(self._task, completed=step)
 
     def log(self, step: int, text: str) -> None:
-        """Says how the run stands at a step, with the time left."""
+        """Says how the run stands at a step, with the time left.
+
+        Without a terminal the first and the last step get a line, and of the others those that
+        come at least `SILENCE` seconds after the line before.
+        """
         self._bar.update(self._task, completed=step, text=text)
-        done = step - self._first
-        left = (time.monotonic() - self._begun) / max(done, 1) * (self._total - step)
-        if not console.is_terminal:
+        if console.is_terminal:
+            return
+        now = time.monotonic()
+        if self._shown is None or now - self._shown >= SILENCE or step == self._total:
+            self._shown = now
+            left = (now - self._begun) / max(step - self._first, 1) * (self._total - step)
             say(f"step {step}/{self._total}  {text}  ETA {clock(left)}")
 
 

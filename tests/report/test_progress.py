@@ -34,6 +34,28 @@ def test_without_a_terminal_a_run_says_plain_lines(said, monkeypatch):
     assert out.getvalue() == "step 20/40  loss 0.5 [bold]  ETA 0:01:00\n"
 
 
+def test_a_log_has_the_first_and_the_last_step_and_a_line_every_ten_seconds(said, monkeypatch):
+    out, now = said(False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    steps = progress.Steps(total=1000, start=0)
+    for step in range(1, 1001):
+        now[0] += 0.033
+        steps.log(step, "loss 0.5")
+    lines = out.getvalue().splitlines()
+    assert [line.split()[1] for line in lines] == [f"{n}/1000" for n in (1, 305, 609, 913, 1000)]
+    assert lines[1].endswith("ETA 0:00:23") and lines[-1].endswith("ETA 0:00:00")
+
+
+def test_a_slow_run_has_a_line_for_each_record(said, monkeypatch):
+    out, now = said(False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    steps = progress.Steps(total=5, start=0)
+    for step in range(1, 6):
+        now[0] += progress.SILENCE
+        steps.log(step, "")
+    assert out.getvalue().count("step ") == 5
+
+
 def test_on_a_terminal_there_is_a_bar_and_no_lines(said):
     out = said(True)
     with progress.Steps(total=40, start=10) as steps:
