@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from rubik_jax import metrics, parallel
 from rubik_jax.errors import RunError, UserError
 from rubik_jax.evaluate import make_evaluation
-from rubik_jax.report.progress import say
+from rubik_jax.report.progress import Sparse, say
 from rubik_jax.step import State
 from rubik_jax.types import Metrics
 
@@ -98,6 +98,7 @@ class Keeper:
         self.evaluated = latest.get("evaluated", latest["step"]) if latest else 0
         self.mistakes: dict[str, np.ndarray] = {}
         self.since = 0.0
+        self.announced = Sparse()  # of validation; metrics.jsonl and the page have every one
 
     def restart_clock(self) -> None:
         """Leaves what has just been done out of the rates."""
@@ -143,7 +144,10 @@ class Keeper:
             self.numbers, self.mistakes = self.task.summarise(totals), mistakes.counted(totals)
             self.evaluated = step
             self.records.write("validation", step, self.numbers)
-            say(f"step {step}: validation {self.task.show(self.numbers)}")
+            self.announced.say(
+                f"step {step}: validation {self.task.show(self.numbers)}",
+                always=step == self.pace.steps,
+            )
             self.watch.lap("evaluating")
             score = self.task.score(self.numbers)
             if self.best is None or score > self.best:

@@ -20,6 +20,20 @@ def say(text: str) -> None:
     console.print(text, markup=False)
 
 
+class Sparse:
+    """Lines of one kind, of which one that comes soon after another is left out."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Prints the first one, those `SILENCE` seconds after the one before, and with `always`."""
+        now = time.monotonic()
+        if always or self._last is None or now - self._last >= SILENCE:
+            self._last = now
+            say(text)
+
+
 @contextmanager
 def silent() -> Iterator[None]:
     """Nothing is said within."""
@@ -36,7 +50,7 @@ class Steps:
     def __init__(self, total: int, start: int):
         self._total, self._first = total, start
         self._begun = time.monotonic()
-        self._shown: float | None = None  # when the last line was printed
+        self._lines = Sparse()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -66,13 +80,11 @@ class Steps:
         come at least `SILENCE` seconds after the line before.
         """
         self._bar.update(self._task, completed=step, text=text)
-        if console.is_terminal:
-            return
-        now = time.monotonic()
-        if self._shown is None or now - self._shown >= SILENCE or step == self._total:
-            self._shown = now
-            left = (now - self._begun) / max(step - self._first, 1) * (self._total - step)
-            say(f"step {step}/{self._total}  {text}  ETA {clock(left)}")
+        if not console.is_terminal:
+            taken = (time.monotonic() - self._begun) / max(step - self._first, 1)
+            left = clock(taken * (self._total - step))
+            line = f"step {step}/{self._total}  {text}  ETA {left}"
+            self._lines.say(line, always=step == self._total)
 
 
 def clock(seconds: float) -> str:

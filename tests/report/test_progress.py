@@ -26,7 +26,7 @@ def said(monkeypatch):
 
 def test_without_a_terminal_a_run_says_plain_lines(said, monkeypatch):
     out = said(False)
-    now = iter([100.0, 130.0])
+    now = iter([100.0, 130.0, 130.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     steps = progress.Steps(total=40, start=10)
     steps.reach(15)
