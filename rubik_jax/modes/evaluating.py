@@ -94,7 +94,7 @@ def report(folder: Path, config: ConfigDict, run: Run | None = None) -> None:
     counts = pictures.get("mistakes", {})
     clean[part] |= {name: of.tolist() for name, of in counts.items()}
     workdir.write(folder / workdir.RESULTS, clean | done)
-    say(f"run         {folder}\ncheckpoint  {source.checkpoint}")
+    say(f"checkpoint  {source.checkpoint}")
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
 
 

@@ -24,12 +24,12 @@ class Sparse:
     """Lines of one kind, of which one that comes soon after another is left out."""
 
     def __init__(self) -> None:
-        self._last: float | None = None
+        self._last = time.monotonic()
 
     def say(self, text: str, *, always: bool = False) -> None:
-        """Prints the first one, those `SILENCE` seconds after the one before, and with `always`."""
+        """Prints what comes `SILENCE` seconds after the line before, or with `always`."""
         now = time.monotonic()
-        if always or self._last is None or now - self._last >= SILENCE:
+        if always or now - self._last >= SILENCE:
             self._last = now
             say(text)
 
@@ -50,7 +50,7 @@ class Steps:
     def __init__(self, total: int, start: int):
         self._total, self._first = total, start
         self._begun = time.monotonic()
-        self._lines = Sparse()
+        self._lines, self._silent = Sparse(), True
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -84,7 +84,8 @@ class Steps:
             taken = (time.monotonic() - self._begun) / max(step - self._first, 1)
             left = clock(taken * (self._total - step))
             line = f"step {step}/{self._total}  {text}  ETA {left}"
-            self._lines.say(line, always=step == self._total)
+            self._lines.say(line, always=self._silent or step == self._total)
+            self._silent = False
 
 
 def clock(seconds: float) -> str:
@@ -94,7 +95,11 @@ def clock(seconds: float) -> str:
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Hands the items on as they come in, showing how many of `total` have, and the time left."""
+    """Hands the items on as they come in, showing how many of `total` have, and the time left.
+
+    Without a terminal a line is printed every `SILENCE` seconds and at the end, none where all is
+    done before the first.
+    """
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     begun = said = time.monotonic()
     done = 0
@@ -108,5 +113,6 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
                 left = clock((total - done) / rate)
                 say(f"{what}: {done} of {total}, {rate:.3g}/s, ETA {left}")
             yield item
-    if not console.is_terminal:
+    # What was done at once needs no line.
+    if not console.is_terminal and (said != begun or done != total):
         say(f"{what}: {done} of {total}")

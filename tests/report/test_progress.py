@@ -26,7 +26,7 @@ def said(monkeypatch):
 
 def test_without_a_terminal_a_run_says_plain_lines(said, monkeypatch):
     out = said(False)
-    now = iter([100.0, 130.0, 130.0])
+    now = iter([100.0, 100.0, 130.0, 130.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     steps = progress.Steps(total=40, start=10)
     steps.reach(15)
@@ -74,14 +74,35 @@ def test_clock(seconds, shown):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_track_hands_on_every_item_one_by_one_and_says_the_number(said, terminal):
+def test_track_hands_on_every_item_one_by_one(said, terminal):
     out = said(terminal)
     taken = []
     items = progress.track((taken.append(i) or i for i in range(3)), 3, "volumes")
     assert next(items) == 0
     assert taken == [0]
     assert list(items) == [1, 2]
-    assert terminal or out.getvalue() == "volumes: 3 of 3\n"
+    assert terminal or out.getvalue() == ""  # it took no time
+
+
+def test_what_takes_long_says_how_far_it_is_and_that_it_is_done(said, monkeypatch):
+    out, now = said(False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    for _ in progress.track(range(5), 5, "volumes"):
+        now[0] += 6
+    assert out.getvalue().splitlines() == [
+        "volumes: 3 of 5, 0.25/s, ETA 0:00:08",
+        "volumes: 5 of 5",
+    ]
+
+
+def test_sparse_lines_keep_a_distance_but_for_those_that_always_count(said, monkeypatch):
+    out, now = said(True), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    lines = progress.Sparse()
+    for second in (4, 10, 12, 19, 20, 21):
+        now[0] = second
+        lines.say(f"at {second}", always=second == 21)
+    assert out.getvalue().split() == ["at", "10", "at", "20", "at", "21"]
 
 
 def test_fewer_items_than_were_expected_are_not_counted_as_all(said):
