@@ -4,6 +4,8 @@ import os
 
 from ml_collections import ConfigDict, config_dict
 
+from rubik_jax.spelling import did_you_mean, meant
+
 
 def arguments(text: str | None, **known: str | bool) -> ConfigDict:
     """Reads the arguments behind a config's colon, e.g. "cohort=brats,net=resnet,debug".
@@ -15,12 +17,20 @@ def arguments(text: str | None, **known: str | bool) -> ConfigDict:
     Raises:
         ValueError: an argument there isn't.
     """
-    found = dict(known)
+    found, given = dict(known), set()
     for item in filter(None, (text or "").split(",")):
         name, is_pair, value = item.partition("=")
         if name not in known or bool(is_pair) == isinstance(known[name], bool):
             usage = ", ".join(n if isinstance(v, bool) else f"{n}=..." for n, v in known.items())
-            raise ValueError(f"the config has no argument {item!r}; expected some of {usage}")
+            words = {
+                n if isinstance(v, bool) else f"{n}={value or '...'}": n for n, v in known.items()
+            }
+            near = next((word for word, n in words.items() if n == meant(name, known)), "")
+            hint = f"; did you mean {near}?" if near else ""
+            raise ValueError(f"the config has no argument {item!r}; expected some of {usage}{hint}")
+        if name in given:
+            raise ValueError(f"the config's argument {name} is given twice; expected once")
+        given.add(name)
         found[name] = value if is_pair else True
     return ConfigDict(found)
 
@@ -28,7 +38,8 @@ def arguments(text: str | None, **known: str | bool) -> ConfigDict:
 def choose(what: str, name: str, known: dict):
     """The value of that name; ValueError names those there are."""
     if name not in known:
-        raise ValueError(f"{what} is {name!r}; expected one of {', '.join(known)}")
+        near = did_you_mean(name, known)
+        raise ValueError(f"{what} is {name!r}; expected one of {', '.join(known)}{near}")
     return known[name]
 
 
@@ -88,7 +99,7 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.resample = ConfigDict()
     c.data.resample.kind = "none"  # or median: the cohort's spacing; or value
     c.data.resample.spacing = (1.0, 1.0, 1.0)  # value: mm along x, y, z
-    c.data.pad = "refuse"  # or edge: gives positions away
+    c.data.pad = "refuse"  # volumes smaller than the window; or edge: gives positions away
     c.data.resident = False  # True: the training cases live on the devices
     c.data.split = ConfigDict()  # of cases, class by class where they have classes
     c.data.split.test = 0.2  # share of the cases, never trained on
@@ -145,7 +156,7 @@ def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
     c.optim.encoder.decay = 1.0  # from each stage to the one before it, further
     c.optim.encoder.freeze = 0  # steps during which it doesn't move
 
-    c.data.pad = "edge"  # or refuse: volumes smaller than the window
+    c.data.pad = "edge"  # volumes smaller than the window; or refuse
     # Training cases whose labels are used: a number (8) or a share (10%), at least one of a class.
     c.data.labelled = "all"
     c.data.foreground = 0.0  # share of the windows that must hold a labelled voxel

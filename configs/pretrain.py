@@ -14,6 +14,7 @@ Reached on held-out cases of hippocampus with config.steps=800 on one CPU core (
 chance 1 % and 50 %): order 99.7 %, orientation 99.0 %. What moves these is in docs/proxy.md.
 """
 
+import math
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -122,13 +123,11 @@ def get_config(text: str | None = None) -> ConfigDict:
     cohort, counts = COHORTS[arg.cohort], _counts(arg.grid)
 
     c.proxy.counts = counts  # cubes along x, y, z
-    c.proxy.cube = tuple(  # voxels along x, y, z
-        (w - (n - 1) * g) // n for w, n, g in zip(cohort.window, counts, cohort.gap, strict=True)
-    )
+    c.proxy.cube = _cube(cohort, counts, arg.grid)  # voxels along x, y, z
     c.proxy.gap = cohort.gap  # voxels between neighbours
     c.proxy.jitter = (0, 0, 0)  # by how many voxels a cube may be moved, at most the gap
     c.proxy.orders = "greedy"  # or group (8 cubes), none
-    c.proxy.num_orders = 100  # K
+    c.proxy.num_orders = min(100, math.factorial(math.prod(counts)))  # K
     c.proxy.turns = "half"  # or all (24, cubes with equal sides), none
     c.proxy.masking = 0.0  # probability that a cube is masked, as in Rubik's Cube+
     c.proxy.curriculum = ConfigDict()
@@ -194,6 +193,18 @@ def _counts(grid: str) -> tuple[int, int, int]:
     if len(sides) not in (1, 3) or not all(side.isdecimal() for side in sides):
         raise ValueError(f"grid is {grid!r}; expected a number or three, such as 2 or 2x2x1")
     counts = tuple(int(side) for side in (sides * 3)[:3])
-    if min(counts) < 1 or max(counts) > 9:
-        raise ValueError(f"grid is {grid!r}; expected 1 to 9 cubes along each axis")
+    if min(counts) < 1 or max(counts) > 9 or math.prod(counts) < 2:
+        raise ValueError(f"grid is {grid!r}; expected 1 to 9 cubes along each axis, two at least")
     return counts
+
+
+def _cube(cohort: Cohort, counts: tuple[int, int, int], grid: str) -> tuple[int, int, int]:
+    """The voxels of a cube where so many of them, with gaps between, cover the cohort's window."""
+    sides = zip(cohort.window, counts, cohort.gap, strict=True)
+    cube = tuple((w - (n - 1) * g) // n for w, n, g in sides)
+    if min(cube) < 1:
+        raise ValueError(
+            f"grid is {grid!r}, whose cubes have no room in a window of {cohort.window} voxels "
+            f"with gaps of {cohort.gap}; expected fewer"
+        )
+    return cube

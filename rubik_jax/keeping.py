@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from rubik_jax import metrics, parallel
 from rubik_jax.errors import ArgumentError, RunError
 from rubik_jax.evaluate import make_evaluation
-from rubik_jax.report.progress import say
+from rubik_jax.report.progress import Sparse, say
 from rubik_jax.step import State
 from rubik_jax.types import Mean, Metrics
 
@@ -46,11 +46,18 @@ class Pace(NamedTuple):
         parallel.per_device(self.batch_size, self.accumulate)
         for name in ("steps", "log", "evaluate", "checkpoint", "probe"):
             value, optional = getattr(self, name), name == "probe"
-            if value < (0 if optional else 1) or value % self.steps_per_call:
+            if value < (0 if optional else 1):
                 raise ArgumentError.of(
                     f"{{{name}}} is {{}}; expected {'0 or ' if optional else ''}a multiple of "
                     "{steps_per_call} ({})",
                     *(value, self.steps_per_call),
+                )
+            if value % self.steps_per_call:  # most are the config's own: what was given is to blame
+                fits = -(-value // self.steps_per_call) * self.steps_per_call
+                raise ArgumentError.of(
+                    f"{{steps_per_call}} is {{}}, of which {{{name}}} ({{}}) is no multiple; "
+                    f"expected a divisor of it, or {{{name}}}={{}}",
+                    *(self.steps_per_call, value, fits),
                 )
 
     def due(self, step: int, period: int) -> bool:
@@ -89,6 +96,7 @@ class Keeper:
             }
         self.passed: float = pending.get("passed", 0.0)
         watch.add(pending.get("spent", {}))
+        self.announced = Sparse()  # of validation; metrics.jsonl and the page have every one
 
     def restart_clock(self, passed: float = 0.0) -> None:
         """Leaves what has just been done out of the rates, but for so many seconds."""
@@ -132,7 +140,10 @@ class Keeper:
             self.numbers, self.mistakes = self.task.summarise(totals), mistakes.counted(totals)
             self.evaluated = step
             self.records.write("validation", step, self.numbers)
-            say(f"step {step}: validation {self.task.show(self.numbers)}")
+            self.announced.say(
+                f"step {step}: validation {self.task.show(self.numbers)}",
+                always=step == self.pace.steps,
+            )
             self.watch.lap("evaluating")
             score = self.task.score(self.numbers)
             if self.best is None or score > self.best:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from rubik_jax.errors import UserError
+from rubik_jax.spelling import did_you_mean
 from rubik_jax.workdir import flat
 
 MANY = 2**31 - 1
@@ -62,11 +63,13 @@ def check(given: dict[str, Any], shipped: dict[str, Any], task: str) -> None:
     """
     given, known = flat(given), flat(shipped)
     for name in sorted(given.keys() ^ known.keys()):
-        what = "is no knob" if name in given else "is missing"
-        raise _wrong(name, f"{what}; expected the knobs of configs/{task}.py")
+        if name in given:
+            near = did_you_mean(name, known.keys() - given.keys(), "config.{}")
+            raise _wrong(name, f"is no knob; expected those of configs/{task}.py{near}")
+        raise _wrong(name, f"is missing; expected the knobs of configs/{task}.py")
     for name, value in given.items():
         if not alike(value, known[name]):
-            raise _wrong(name, f"is {value!r}; expected a value of the kind of {known[name]!r}")
+            raise _wrong(name, f"is {value!r}; expected {described(known[name])}")
     for name, (least, most) in RANGES.items():
         if name in given and not least <= given[name] <= most:
             raise _wrong(name, f"is {given[name]}; expected {least} to {most}")
@@ -74,6 +77,17 @@ def check(given: dict[str, Any], shipped: dict[str, Any], task: str) -> None:
 
 def _wrong(name: str, problem: str) -> UserError:
     return UserError(f"config.{name} {problem}", knob=name)
+
+
+def described(like: Any) -> str:
+    """What a knob takes, for a sentence, by the shipped value."""
+    if like is None or isinstance(like, str):
+        return "text"
+    if isinstance(like, bool):
+        return "True or False"
+    if isinstance(like, tuple | list):
+        return f"a tuple such as {tuple(like) or ('a', 'b')}"
+    return f"a {'whole ' if isinstance(like, int) else ''}number such as {like}"
 
 
 def alike(value: Any, like: Any) -> bool:

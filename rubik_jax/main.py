@@ -8,21 +8,19 @@ if __name__ == "__main__":  # ahead of the other imports, which take a second
     interrupts.install()
 
 import importlib
-import re
 import shlex
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from rubik_jax import allocator, claims, knobs, parallel, workdir
+from rubik_jax import __version__, allocator, arguments, claims, knobs, manual, parallel, workdir
+from rubik_jax.arguments import MODES
 from rubik_jax.data.cases import short
 from rubik_jax.errors import DONE, FAILED, MISTAKE, Interrupted, RunError, UserError
 from rubik_jax.modes.posing import TASKS
 
-MODES = ("train", "prepare", "tables", "evaluate", "predict", "embed")
 # Those that a config is given to; the others find it in the run.
 EARLIER = ("train", "prepare", "tables")
 TABLES = "tables"  # the task of a config that is a plan of runs, and the mode that takes it
@@ -61,15 +59,20 @@ class Command(NamedTuple):
     output: Path | None
 
 
-def main(arguments: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status, other than 0 with one sentence on stderr."""
     try:
         with interrupts.catch():
             interrupts.check()
-            command = _parse(arguments)
-            typed = shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]])
+            given = arguments.read(argv[1:])
+            if given.help:
+                print(_help(given))
+                return DONE
+            if not argv[1:]:
+                print(manual.short())
+            command = _parse(given)
             with _claimed(command):
-                status = _run(command, typed)
+                status = _run(command, shlex.join(["python", "-m", "rubik_jax.main", *argv[1:]]))
             interrupts.check()  # none is lost that came after the last look
             return status
     except UserError as error:
@@ -78,7 +81,7 @@ def main(arguments: list[str]) -> int:
         sentence, status = str(error), FAILED
     except Interrupted as error:
         sentence, status = f"interrupted by {error}; the same command again goes on", error.status
-    print(f"rubik_jax: {sentence}", file=sys.stderr)
+    print(f"rubik_jax: {_one_line(sentence)}", file=sys.stderr)
     return status
 
 
@@ -100,6 +103,11 @@ def _claimed(command: Command) -> AbstractContextManager:
 
 def _within(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
+
+
+def _one_line(sentence: str) -> str:
+    """The sentence with line breaks and the like, which names may hold, written as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
 
 
 def _run(command: Command, said: str) -> int:
@@ -144,82 +152,58 @@ def _run(command: Command, said: str) -> int:
     return DONE
 
 
-def _parse(arguments: list[str]) -> Command:
-    """Reads the command line; the later modes take the config that lies in the run."""
-    values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
-    flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
-    flags.DEFINE_string("input", None, "predict: a scan, or a folder of them", flag_values=values)
-    flags.DEFINE_string("output", None, "the later modes: a folder", flag_values=values)
-    flags.DEFINE_bool(
-        "dry_run", False, "train, prepare, tables: estimates alone", flag_values=values
-    )
-    before = None
-    # The mode decides where the config comes from, so it is read ahead of the config's flags.
-    _read(values, [a for a in arguments if not a.lstrip("-").startswith("config")])
-    if values.mode not in EARLIER:
-        if any(a.lstrip("-").partition("=")[0] == "config" for a in arguments[1:]):
-            raise UserError(f"--config is for --mode={' or '.join(EARLIER)}: the run holds its own")
-        before = _config_of(_folder(values))
-    values.unparse_flags()
-    if before is None:
-        config_flags.DEFINE_config_file(
-            "config", None, "the experiment", flag_values=values, sys_argv=arguments
-        )
-    else:
-        config_flags.DEFINE_config_dict(
-            "config",
-            before.copy_and_resolve_references(),
-            flag_values=values,
-            sys_argv=arguments,
-        )
-    _refuse_twice(arguments)
-    rest = _read(values, arguments)
-    if rest:
-        raise UserError(f"unexpected argument {rest[0]!r}; expected --name=value")
+def _parse(given: arguments.Given) -> Command:
+    """Makes a command of what was typed; the later modes take the config that lies in the run."""
+    mode, before = given.flags.get("mode", MODES[0]), None
     for flag, modes in ONLY.items():
-        if values[flag].present and values.mode not in modes:
-            raise UserError(f"--{flag} is for --mode={' or '.join(modes)}, not {values.mode}")
-    folder = _folder(values)
-    if values.config is None:
-        raise UserError("--config is missing; expected e.g. --config=configs/pretrain.py")
-    config = values.config
-    _check(config, values.mode)
+        if flag in given.flags and mode not in modes:
+            raise UserError(f"--{flag} is for --mode={' or '.join(modes)}, not {mode}")
+    if mode in EARLIER:
+        if not given.flags.get("config"):
+            example = "tables" if mode == TABLES else "pretrain"
+            raise UserError(f"--config is missing; expected e.g. --config=configs/{example}.py")
+        config = arguments.load(given.flags["config"], _home())
+        folder = _folder(given)
+    else:
+        if "config" in given.flags:
+            raise UserError(f"--config is for --mode={' or '.join(EARLIER)}: the run holds its own")
+        folder = _folder(given)
+        before = _config_of(folder)
+        config = before.copy_and_resolve_references()
+    arguments.override(config.lock(), given.knobs)
+    _check(config, mode)
     for each in (config,) if before is None else (config, before):
         each.update_from_flattened_dict(workdir.rooted(each.to_dict()))
     changed = () if before is None else _changed(before, config)
-    paths = (Path(p).expanduser() if p else None for p in (values.input, values.output))
-    return Command(values.mode, folder, config, changed, values.dry_run, *paths)
+    paths = (Path(p).expanduser() if p else None for p in map(given.flags.get, ("input", "output")))
+    dry_run = arguments.TRUTHS[given.flags.get("dry_run", "false").casefold()]
+    return Command(mode, folder, config, changed, dry_run, *paths)
 
 
-def _read(values: flags.FlagValues, arguments: list[str]) -> list[str]:
-    """Parses the arguments; returns those that are no flags."""
-    try:
-        return values(arguments)[1:]
-    except (KeyError, AttributeError) as error:  # by ml_collections, of a knob there isn't
-        part = re.search(r"\w+", str(error.args[0])).group()
-        named = [a.partition("=")[0].lstrip("-") for a in arguments if "." in a.partition("=")[0]]
-        knob = next((name for name in named if part in name.split(".")), part)
-        raise UserError(f"{knob} is no knob; expected one that the config has") from error
-    except Exception as error:  # a config is the user's code: whatever it raises is a mistake
-        # ml_collections puts the traceback of a config's error into the message; its end counts.
-        said = str(error).strip()
-        said = said.splitlines()[-1] if "Traceback" in said else " ".join(said.split())
-        raise UserError(said.removeprefix("ValueError: ") or type(error).__name__) from error
+def _help(given: arguments.Given) -> str:
+    """What is printed where help is requested: of all modes, of one, or of a config's knobs."""
+    if given.help == "version":
+        return f"rubik_jax {__version__}"
+    mode, file = given.flags.get("mode", ""), given.flags.get("config")
+    if not file:
+        return manual.usage(mode if mode in MODES else "")
+    config = arguments.load(file, _home())
+    arguments.override(config.lock(), given.knobs)
+    files = (*sorted(_home().glob("*.py")), Path(file.partition(":")[0]).expanduser())
+    about = arguments.load_module(file.partition(":")[0], _home()).__doc__ or ""
+    sources = [each.read_text("utf-8") for each in files]
+    return manual.config(about, workdir.flat(config.to_dict()), sources)
 
 
-def _refuse_twice(arguments: list[str]) -> None:
-    """An override that is given twice: ml_collections puts tuples one after the other."""
-    names = [argument.partition("=")[0].lstrip("-") for argument in arguments]
-    twice = [name for name in names if name.startswith("config.") and names.count(name) > 1]
-    if twice:
-        raise UserError(f"--{twice[0]} is given {names.count(twice[0])} times; expected once")
+def _home() -> Path:
+    """The folder of the shipped configs."""
+    return Path(importlib.import_module("configs").__file__).parent
 
 
-def _folder(values: flags.FlagValues) -> Path:
-    if not values.workdir:
-        raise UserError("--workdir is missing; expected the folder of the run")
-    return Path(values.workdir).expanduser()
+def _folder(given: arguments.Given) -> Path:
+    if not given.flags.get("workdir"):
+        raise UserError("--workdir is missing; expected --workdir=FOLDER, the folder of the run")
+    return Path(given.flags["workdir"]).expanduser()
 
 
 def _config_of(folder: Path) -> ConfigDict:
@@ -273,10 +257,11 @@ def _refuse_reordered(then: tuple[str, ...], now: tuple[str, ...]) -> None:
 
 def _check(config: ConfigDict, mode: str) -> None:
     """Holds a config against the shipped one of its task, which names every knob there is."""
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"the config is a {type(config).__name__}; expected a ConfigDict")
     task, tasks = config.get("task"), (TABLES,) if mode == TABLES else TASKS
     if task not in tasks:
+        if (task == TABLES) != (mode == TABLES) and task in (TABLES, *TASKS):
+            fits = "--mode=tables alone" if task == TABLES else "--mode=train or prepare"
+            raise UserError(f"configs/{task}.py is for {fits}; found --mode={mode}")
         raise UserError(f"config.task is {task!r}; for --mode={mode} expected one of {list(tasks)}")
     knobs.check(config.to_dict(), _shipped(task).to_dict(), task)
 

@@ -198,12 +198,6 @@ def _go(step: Callable, state: State, first: int, pace: Pace, keeper) -> None:
             if pending is not None:
                 keeper.collect(*pending)
             pending = now, metrics
-            # A call is waited for while the next goes on, and the first ones are slower.
-            if now == first + 2 * stride:
-                begun = time.monotonic()
-            if now == first + 6 * stride:
-                whole = (time.monotonic() - begun) / 4 * (pace.steps - first) / stride
-                say(f"about {clock(whole)} for {pace.steps - first} steps, evaluation apart")
             if pace.due(now, pace.log) or pace.stops(now):
                 keeper.collect(*pending)
                 pending = None

@@ -149,6 +149,12 @@ def table(rows: list[Row], limit: int | None = None) -> str:
     return "\n".join([*lines, *([f"and {hidden} more"] if hidden else []), _counts(rows)])
 
 
+def summary(rows: list[Row]) -> str:
+    """The rows of the encoder that aren't loaded as they were, and the counts of all."""
+    odd = [row for row in rows if row.name.startswith("encoder/") and row.status != "loaded"]
+    return "\n".join([*(table(odd).splitlines()[:-1] if odd else []), _counts(rows)])
+
+
 def _counts(rows: list[Row]) -> str:
     """E.g. "encoder: 14 loaded (83.2 k), 1 adapted (432); head: 2 new (66)"."""
     arrays, elements = Counter(), Counter()

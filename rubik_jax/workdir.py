@@ -50,20 +50,24 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
 
 
 def differing(workdir: Path, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The knobs in which two flat configs mean another run, sorted.
+    """The knobs in which two flat configs mean another run.
+
+    Those that lie deepest come last: what follows another knob, as optim.warmup does steps, isn't
+    to blame.
 
     Args:
         workdir: where the run lies.
         then: the knobs that it was begun with.
         now: those that are given.
     """
-    return sorted(
+    names = (
         name
         for name in then.keys() | now.keys()
         if then.get(name) != now.get(name)
         and not _ends(name, INCIDENTAL)
         and not (_ends(name, PATHS) and _same_place(workdir, then.get(name), now.get(name)))
     )
+    return sorted(names, key=lambda name: (name.count("."), name))
 
 
 def rooted(config: dict[str, Any]) -> dict[str, str]:

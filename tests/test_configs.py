@@ -45,6 +45,17 @@ def test_windows_fit_the_smallest_volume(cohort, grid):
     assert all(need <= have for need, have in zip(window, SMALLEST[cohort], strict=True))
 
 
+@pytest.mark.parametrize(("grid", "orders"), [("1x1x2", 2), ("1x2x2", 24), ("2", 100), ("3", 100)])
+def test_a_grid_has_no_more_orders_than_its_cubes_allow(grid, orders):
+    assert pretrain.get_config(f"grid={grid}").proxy.num_orders == orders
+
+
+@pytest.mark.parametrize("grid", ["9", "1", "0", "2x2", "a"])
+def test_a_grid_that_cannot_be_is_to_blame_itself(grid):
+    with pytest.raises(ValueError, match=f"grid is '{grid}'"):
+        pretrain.get_config(f"grid={grid}")
+
+
 def test_cubes_are_the_papers():
     assert pretrain.get_config("cohort=haemorrhage").proxy.cube == (64, 64, 12)
     assert pretrain.get_config("cohort=brats").proxy.cube == (64, 64, 64)

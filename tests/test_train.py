@@ -355,8 +355,8 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("change", "knob"),
     [
-        ({"steps_per_call": 4}, "^steps is 6"),
-        ({"steps_per_call": 2}, "^evaluate is 3"),
+        ({"steps_per_call": 4}, r"^steps_per_call is 4, of which steps \(6\)"),
+        ({"steps_per_call": 2}, r"^steps_per_call is 2, of which evaluate \(3\)"),
         ({"log": 0}, "^log is 0"),
         ({"accumulate": 3}, "^batch_size is 4"),
     ],

@@ -15,7 +15,7 @@ from rubik_jax.errors import ArgumentError, UserError
 from rubik_jax.export import load_source
 from rubik_jax.models import make_encoder
 from rubik_jax.tasks.pretrain import pretrain
-from rubik_jax.transfer import adapt, table, transfer
+from rubik_jax.transfer import adapt, summary, table, transfer
 from tests.tasks.supervised import STILL
 
 ENCODER = {
@@ -340,6 +340,9 @@ def test_the_table_shows_every_array_and_counts_them(plain):
     assert lines[-1] == (
         "encoder: 8 loaded (1.65 k), 1 adapted (432); head: 2 new (21), 2 unused (21)"
     )
+    # In a run's log: what of the encoder isn't as it was, and the counts.
+    first, odd, counts = summary(rows).splitlines()
+    assert (first.split()[0], odd.split(), counts) == ("status", adapted, lines[-1])
     short = table(rows, limit=2).splitlines()
     assert len(short) == 5
     assert short[3:] == [f"and {len(rows) - 2} more", lines[-1]]

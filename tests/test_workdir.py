@@ -33,7 +33,7 @@ def test_the_same_config_may_go_on(run):
 def test_another_config_is_refused_with_both_values(run):
     with pytest.raises(UserError, match=r"config\.optim\.rate=0\.001, not 0\.01; expected"):
         workdir.check(run, OTHER)
-    with pytest.raises(UserError, match=r"config\.optim\.rate.* \(and 1 more knobs\)"):
+    with pytest.raises(UserError, match=r"config\.seed=0, not 1 \(and 1 more knobs\)"):
         workdir.check(run, OTHER | {"seed": 1})
 
 
@@ -55,6 +55,13 @@ def test_before_the_first_checkpoint_another_config_may_take_the_place(tmp_path,
     workdir.begin(tmp_path, OTHER, {"train": ["z"]})
     assert workdir.read(tmp_path / workdir.CONFIG) == OTHER
     assert workdir.read(tmp_path / workdir.SPLIT) == {"train": ["z"]}
+
+
+def test_a_knob_that_follows_another_is_not_blamed(run):
+    """As optim.warmup follows steps: what lies deeper comes second."""
+    changed = CONFIG | {"widths": [4, 9], "optim": CONFIG["optim"] | {"rate": 0.5}}
+    with pytest.raises(UserError, match=r"config\.widths=.* \(and 1 more knobs\)"):
+        workdir.check(run, changed)
 
 
 def test_a_split_that_changed_since_the_run_began_is_refused(run):

@@ -2,7 +2,9 @@
 
 Numbers are compared with the bulk of the cohort, its 10th to 90th percentile: a value is far when
 it lies beyond the bulk by more than the bulk's own width, and by more than what no one would mind.
-So a cohort of identical cases has no outliers, and neither has one of two scanners.
+So a cohort of identical cases has no outliers, and neither has one of two scanners, or one whose
+scans differ in their number of slices. Of what a case has one of several of, only what is rare
+beside a few usual ones counts.
 """
 
 from collections import Counter, defaultdict
@@ -13,6 +15,7 @@ import numpy as np
 
 LEAST = 4  # cases, for one to be compared with the others
 RARE = 20  # what at most one in so many cases has is rare
+ALIKE = 10  # cases with as many voxels along an axis, for another number to be odd
 FEW = 16  # of a histogram's bins are filled by a mask
 BULK = 10  # one in so many cases may lie off at either end, and be named by one check
 
@@ -44,7 +47,14 @@ def find(names: Sequence[str], facts: Sequence[Facts]) -> dict[str, list[str]]:
     compared = []
     if len(facts) >= LEAST:
         rare = [list(_rare(*of)) for of in _kinds(facts)]
-        compared = [_grid(facts), _labels(facts), *rare, _volumes(facts), *_intensities(facts)]
+        compared = [
+            _grid(facts),
+            _shapes(facts),
+            _labels(facts),
+            *rare,
+            _volumes(facts),
+            *_intensities(facts),
+        ]
         # Of what's only relative, the furthest are enough: many would bury the others.
         compared = [sorted(found, key=lambda of: -of.far)[:most] for found in compared]
     checks = [_repeated(names, facts), _blank(facts), _masks(facts), _doubts(facts)]
@@ -123,22 +133,43 @@ def _absent(facts: Sequence[Facts]) -> list[Finding]:
 def _kinds(facts: Sequence[Facts]) -> Iterator[tuple[str, list[str]]]:
     """What a case has one of several of."""
     yield "orientation ", [of["orientation"] for of in facts]
-    yield "shape ", [times(of["shape"]) for of in facts]
     yield "mask: ", ["none" if of["labels"] is None else "one" for of in facts]
     yield "format ", [of["format"] for of in facts]
     yield "type ", [of["dtype"] for of in facts]
 
 
 def _rare(what: str, values: Sequence[str]) -> Iterator[Finding]:
-    """What few have, unless there are many such, as where every case has a shape of its own."""
+    """What few have, unless there are many such, as where every case has one of its own."""
     counts = Counter(values)
     few = max(1, len(values) // RARE)
     rare = [i for i, value in enumerate(values) if counts[value] <= few]
-    if len(rare) > max(1, len(values) // 5):
+    if len(rare) > few:
         return
     usual = ", ".join(f"{value} ({n})" for value, n in counts.most_common(3) if n > few)
     for i in rare:
         yield Finding(i, 1 / counts[values[i]], f"{what}{values[i]}; the others {usual}")
+
+
+def _shapes(facts: Sequence[Facts]) -> list[Finding]:
+    """Other numbers of voxels along an axis than almost all have alike.
+
+    Where the number varies from case to case, as that of slices does in a hospital's scans, it
+    tells nothing; how far they reach in mm is compared by `_grid`.
+    """
+    shapes = np.array([of["shape"] for of in facts])
+    few, odd, alike = max(1, len(facts) // RARE), {}, []
+    for axis, sizes in zip("xyz", shapes.T, strict=True):
+        usual, n = Counter(sizes.tolist()).most_common(1)[0]
+        if n >= ALIKE and len(facts) - n <= few:
+            alike.append(f"{usual} along {axis}")
+            odd |= {int(i): None for i in np.flatnonzero(sizes != usual)}
+    others = Counter(times(row) for i, row in enumerate(shapes.tolist()) if i not in odd)
+    same, n = others.most_common(1)[0] if others else ("", 0)
+    usual = f"{same} ({n})" if len(others) == 1 else f"have {', '.join(alike)}"
+    return [
+        Finding(i, 1, f"shape {times(shapes[i].tolist())}; the others {usual}")
+        for i in (odd if len(odd) <= few else ())
+    ]
 
 
 def _grid(facts: Sequence[Facts]) -> list[Finding]:

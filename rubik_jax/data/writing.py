@@ -11,11 +11,14 @@ from typing import BinaryIO
 import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from rubik_jax.data import formats
 from rubik_jax.data.formats import Scan, nifti
 from rubik_jax.errors import UserError
 
+MARK = b"rubik_jax"  # in the header's description, by which answers are told from scans
 # What a header says of the grid, the shape apart. The sform and the qform are both copied as they
 # are: a program may go by either, and they need not agree.
 _GRID = (
@@ -69,6 +72,14 @@ def write_probabilities(
     _write(path, probabilities.astype(np.float32, copy=False), scan, orientation)
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file is NIfTI that was written here; False where it can't be read."""
+    try:
+        return bytes(nifti.read_header(path)["descrip"]).rstrip(b"\0") == MARK
+    except (OSError, EOFError, UserError, HeaderDataError, WrapStructError):
+        return False
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` once it is whole; an error leaves all as it was.
@@ -102,6 +113,7 @@ def _write(path: Path, array: np.ndarray, scan: Scan, orientation: str) -> None:
     if turned.shape[:3] != scan.shape[:3]:
         raise ValueError(f"{turned.shape[:3]} voxels for the grid of {scan.path}, {scan.shape[:3]}")
     image = (_like_nifti if scan.kind == "NIfTI" else _like_other)(turned, scan)
+    image.header["descrip"] = MARK
     # No time and no name in the header of gzip: equal arrays give equal bytes.
     with replacing(path) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
         image.to_stream(packed)

@@ -100,7 +100,7 @@ def report(folder: Path, config: ConfigDict, run: Run) -> None:
     counts = pictures.get("mistakes", {})
     clean[part] |= {name: of.tolist() for name, of in counts.items()}
     workdir.write(folder / workdir.RESULTS, clean | _meaning(run) | done)
-    say(f"run         {folder}\ncheckpoint  {source.checkpoint}")
+    say(f"checkpoint  {source.checkpoint}")
     say(f"curves      {folder / page.REPORT}, or tensorboard --logdir={folder}")
 
 

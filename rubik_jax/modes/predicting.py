@@ -1,6 +1,7 @@
 """Answers for scans that have none: masks on each scan's own grid, or a table of classes."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rubik_jax.data.cases import Case, Where
 from rubik_jax.data.formats import walk
 from rubik_jax.data.preprocess import make_preprocessing
 from rubik_jax.data.sources import Listing, find_cases, msd
+from rubik_jax.data.writing import is_ours
 from rubik_jax.errors import UserError
 from rubik_jax.modes import cohort
 from rubik_jax.modes.evaluating import sliding
@@ -33,7 +35,8 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
         output: the folder for the answers.
 
     Raises:
-        UserError: a run that can't answer, or scans that can't be read.
+        UserError: a run that can't answer, scans that can't be read, or masks that would lie among
+            the scans.
     """
     source = export.load_source(folder)
     if not scans.exists():
@@ -50,9 +53,14 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
     task = build_task(config, channels, answers, regions=answered)
     listing = _scans(config, scans, channels)
     skipped = dict(listing.skipped)
-    cases = [case for case in listing.cases if not _lies_in(output, case)]
+    cases = _without_answers(listing.cases, output)
     if not cases:
-        raise UserError(f"--input={scans} holds nothing but what --output={output} does")
+        raise UserError(
+            f"--input={scans} holds nothing but answers of an earlier call, which lie in "
+            f"--output={output}; expected scans"
+        )
+    if config.task == "segment" and scans.is_dir():
+        _refuse_masks_among_scans(cases, output)
     forward = parallel.mapped_response(task.respond, source.variables)
     shared = {
         **sliding(task.window, config)._asdict(),
@@ -126,9 +134,36 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> Listing:
     return listing
 
 
-def _lies_in(folder: Path, case: Case) -> bool:
-    """Whether a case is an answer of an earlier call."""
-    return any(p and p.resolve().is_relative_to(folder.resolve()) for p in case.images)
+def _without_answers(cases: Sequence[Case], output: Path) -> list[Case]:
+    """The cases but for the answers that an earlier call wrote into `output`.
+
+    Those lie in that folder itself, and either carry the mark of what we write or are named as
+    the answer to a case that lies elsewhere.
+    """
+    apart = [case for case in cases if not _lie_in(output, case)]
+    answers = {f"{case.name}{end}.nii.gz" for case in apart for end in ("", "_probabilities")}
+
+    def is_answer(case: Case) -> bool:
+        files = [path for path in case.images if path and path.name.endswith(".nii.gz")]
+        return bool(files) and all(path.name in answers or is_ours(path) for path in files)
+
+    return [case for case in cases if not (_lie_in(output, case) and is_answer(case))]
+
+
+def _refuse_masks_among_scans(cases: Sequence[Case], output: Path) -> None:
+    for case in cases:
+        if _lie_in(output, case):
+            raise UserError(
+                f"--output={output} is the folder of scans of --input, such as that of case "
+                f"{case.name!r}: their masks would lie among them, and be taken for scans by the "
+                f"next call; expected another folder, such as {output / 'predictions'}"
+            )
+
+
+def _lie_in(folder: Path, case: Case) -> bool:
+    """Whether a file of the case lies in that folder itself, or is it."""
+    home = folder.resolve()
+    return any(path and home in (path.resolve(), path.parent.resolve()) for path in case.images)
 
 
 def _holds(folder: Path, pattern: str) -> bool:

@@ -91,7 +91,8 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
     cohort.write_skipped(folder, skipped)
     say(f"store       {store.root}: {len(store)} cases, {estimate.size(store.size)}")
     say(f"report      {report}")
-    cohort.say_skipped(skipped)
+    if skipped:  # the table above names them
+        say(f"skipped     {folder / workdir.SKIPPED}: {len(skipped)}")
 
 
 def _sizes(looked: Sequence[Looked], window: tuple[int, int, int], config: ConfigDict) -> list[str]:

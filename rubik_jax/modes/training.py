@@ -28,7 +28,7 @@ from rubik_jax.report.progress import say
 from rubik_jax.step import initialise
 from rubik_jax.tasks.segment import decoder_sizes, outputs
 from rubik_jax.train import Data, Pace, fit, rehearse
-from rubik_jax.transfer import table, transfer
+from rubik_jax.transfer import summary, table, transfer
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "nibabel")
 
@@ -63,7 +63,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
         seen = before["seen"]
         refuse_changed(folder, before, run.store)
     else:
-        initial, origin = _begin(config, run)
+        initial, origin = _begin(config, run, whole=dry_run)
         seen = seen_after(config, run.store, run.split)
     if dry_run:
         rehearse(run.task, optimiser, data, pace=pace, seed=config.seed, initial=initial)
@@ -125,8 +125,10 @@ def _optimiser_and_pace(config: ConfigDict) -> tuple[optax.GradientTransformatio
         return make_optimiser(**config.optim.to_dict(), steps=config.steps), pace
 
 
-def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, dict[str, Any]]:
+def _begin(config: ConfigDict, run: Run, *, whole: bool) -> tuple[PyTree | None, dict[str, Any]]:
     """The variables that a run begins with, and where they come from, as a text and as data.
+
+    What became of every array is printed where `whole` says so; the page of the run has it anyway.
 
     Both are empty for a run from scratch, which makes its own from the seed.
     """
@@ -151,8 +153,9 @@ def _begin(config: ConfigDict, run: Run) -> tuple[PyTree | None, dict[str, Any]]
     mine = initialise(run.task, config.seed)
     with knobs("transfer", source="init_from", target="model", encoder="model.encoder"):
         loaded, rows = transfer(mine, source.variables, parts=("encoder",), **options)
-    origin = f"weights of {source.checkpoint}:\n{table(rows)}"
-    say(origin)
+    title = f"weights of {source.checkpoint}:"
+    origin = f"{title}\n{table(rows)}"
+    say(origin if whole else f"{title}\n{summary(rows)}")
     return loaded, {"transfer": origin, "transfer_rows": [row._asdict() for row in rows]}
 
 

@@ -22,6 +22,20 @@ def say(text: str) -> None:
     console.print(text, markup=False)
 
 
+class Sparse:
+    """Lines of one kind, of which one that comes soon after another is left out."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Prints what comes `SILENCE` seconds after the line before, or with `always`."""
+        now = time.monotonic()
+        if always or now - self._last >= SILENCE:
+            self._last = now
+            say(text)
+
+
 @contextmanager
 def silent() -> Iterator[None]:
     """Nothing is said within."""
@@ -33,11 +47,12 @@ def silent() -> Iterator[None]:
 
 
 class Steps:
-    """A bar over the steps of a run; without a terminal, what is said are the lines alone."""
+    """A bar over the steps of a run; without a terminal, a line now and then and at the end."""
 
     def __init__(self, total: int, start: int):
         self._total, self._first = total, start
         self._begun = time.monotonic()
+        self._lines, self._silent = Sparse(), True
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -61,12 +76,18 @@ class Steps:
         self._bar.update(self._task, completed=step)
 
     def log(self, step: int, text: str) -> None:
-        """Says how the run stands at a step, with the time left."""
+        """Says how the run stands at a step, with the time left.
+
+        Without a terminal the first and the last step get a line, and of the others those that
+        come at least `SILENCE` seconds after the line before.
+        """
         self._bar.update(self._task, completed=step, text=text)
-        done = step - self._first
-        left = (time.monotonic() - self._begun) / max(done, 1) * (self._total - step)
         if not console.is_terminal:
-            say(f"step {step}/{self._total}  {text}  ETA {clock(left)}")
+            taken = (time.monotonic() - self._begun) / max(step - self._first, 1)
+            left = clock(taken * (self._total - step))
+            line = f"step {step}/{self._total}  {text}  ETA {left}"
+            self._lines.say(line, always=self._silent or step == self._total)
+            self._silent = False
 
 
 def clock(seconds: float) -> str:
@@ -78,7 +99,8 @@ def clock(seconds: float) -> str:
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Hands the items on as they come in, showing how many of `total` have, and the time left.
 
-    Between two it raises `Interrupted` where a signal has come.
+    Between two it raises `Interrupted` where a signal has come. Without a terminal a line is
+    printed every `SILENCE` seconds and at the end, none where all is done before the first.
     """
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     begun = said = time.monotonic()
@@ -94,5 +116,6 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
                 say(f"{what}: {done} of {total}, {rate:.3g}/s, ETA {left}")
             yield item
             interrupts.check()
-    if not console.is_terminal:
+    # What was done at once needs no line.
+    if not console.is_terminal and (said != begun or done != total):
         say(f"{what}: {done} of {total}")

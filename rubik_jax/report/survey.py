@@ -11,7 +11,9 @@ from rich.text import Text
 from rubik_jax.data.outliers import amount, called, times
 from rubik_jax.report import progress
 
-SHOWN = 20  # cases that stand apart, or were skipped; labels
+WORST = 10  # cases that stand apart, or were skipped
+REASONS = 3  # of a case
+SHOWN = 20  # labels
 MANY = 8  # labels, too many to name in a line
 SAMPLE = 3  # cases that are as they should be
 INTENSITIES = ("least", "0.5 %", "mean", "99.5 %", "most", "foreground")
@@ -47,8 +49,8 @@ def show(
         _cases(dict(zip(names, facts, strict=True)), reasons)
     if skipped:
         progress.say(f"\n{len(skipped)} skipped:")
-        _print(_pairs(_first(skipped), style="bold red"), gap=False)
-        _more(len(skipped))
+        _print(_pairs([*skipped.items()][:WORST], style="bold red"), gap=False)
+        _more(len(skipped), WORST)
     if estimate:
         progress.say("\n" + "\n".join(estimate))
 
@@ -142,9 +144,9 @@ def headline(reasons: Mapping[str, Sequence[str]], count: int) -> str:
 def _cases(facts: Mapping[str, Facts], reasons: Mapping[str, Sequence[str]]) -> None:
     """Why some stand apart, and a few of the others."""
     progress.say(f"\n{headline(reasons, len(facts))}")
-    rows = ((name, "\n".join(why)) for name, why in _first(reasons))
+    rows = ((name, _joined(why)) for name, why in [*reasons.items()][:WORST])
     _print(_pairs(rows, style="bold yellow"), gap=False)
-    _more(len(reasons))
+    _more(len(reasons), WORST, ", in data_report.html, which preparing writes")
     others = [name for name in facts if name not in reasons][:SAMPLE]
     if others:
         progress.say("\nOf the others:" if reasons else "\nThe first of them:")
@@ -165,13 +167,14 @@ def _plural(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def _first(of: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return list(of.items())[:SHOWN]
+def _joined(reasons: Sequence[str]) -> str:
+    more = len(reasons) - REASONS
+    return "\n".join([*reasons[:REASONS], *([f"and {more} more"] if more > 0 else [])])
 
 
-def _more(count: int) -> None:
-    if count > SHOWN:
-        progress.say(f"… and {count - SHOWN} more")
+def _more(count: int, shown: int, where: str = "") -> None:
+    if count > shown:
+        progress.say(f"… and {count - shown} more{where}")
 
 
 def _pairs(rows: Iterable[tuple[str, str]], style: str = "") -> Table:
@@ -189,7 +192,7 @@ def _columns(what: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]
     grid.add_column(what)
     for column in columns:
         grid.add_column(column, justify="right")
-    for name, cells in _first(rows):
+    for name, cells in [*rows.items()][:SHOWN]:
         grid.add_row(Text(name), *cells)
     if len(rows) > SHOWN:
         grid.add_row(f"… {len(rows) - SHOWN} more")

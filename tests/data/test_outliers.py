@@ -126,6 +126,39 @@ def test_two_scanners_are_no_outliers_but_a_third_is():
     assert found(cases) == {"11": ["type uint8; the others int16 (25), float32 (14)"]}
 
 
+@pytest.mark.parametrize("count", [4, 8, 20, 60, 200])
+@pytest.mark.parametrize("seed", range(3))
+def test_slices_that_differ_in_number_are_no_outliers(count, seed):
+    rng = np.random.default_rng(seed)
+    slices = [int(n) for n in rng.integers(20, 40, count)]
+    assert found([facts(i, shape=(128, 128, n)) for i, n in enumerate(slices)]) == {}
+    usual = [30] * (count // 2) + slices[: count - count // 2]  # half of them alike
+    assert found([facts(i, shape=(128, 128, n)) for i, n in enumerate(usual)]) == {}
+
+
+def test_another_size_in_plane_or_a_fraction_of_the_slices_is_said():
+    rng = np.random.default_rng(0)
+    cases = [facts(i, shape=(512, 512, int(n))) for i, n in enumerate(rng.integers(20, 40, 40))]
+    cases[3] |= {"shape": [256, 512, 30]}
+    cases[5] |= {"shape": [512, 512, 4]}
+    said = found(cases)
+    assert list(said) == ["5", "3"] or list(said) == ["3", "5"]
+    assert "shape 256x512x30; the others have 512 along x, 512 along y" in said["3"]
+    assert any(sentence.startswith("an extent of 512x512x4 mm") for sentence in said["5"])
+
+
+def test_a_hospitals_scans_of_many_kinds_have_few_outliers():
+    rng = np.random.default_rng(0)
+    cases = []
+    for i in range(120):
+        side, edge = int(rng.choice([256, 320, 512])), float(rng.choice([1, 2, 3, 5, 7]))
+        of = facts(i, shape=(side, side, int(rng.normal(150, 15) / edge)), spacing=(0.5, 0.5, edge))
+        of["orientation"] = str(rng.choice(["RAS", "LPS", "ASR", "LIP"], p=[0.5, 0.42, 0.05, 0.03]))
+        of["dtype"] = str(rng.choice(["int16", "uint16", "float64"], p=[0.85, 0.1, 0.05]))
+        cases.append(of)
+    assert len(found(cases)) <= 6
+
+
 def test_what_many_have_stands_behind_what_few_have():
     cases = cohort(40)
     for of in cases[:20]:

@@ -26,12 +26,34 @@ def said(monkeypatch):
 
 def test_without_a_terminal_a_run_says_plain_lines(said, monkeypatch):
     out = said(False)
-    now = iter([100.0, 130.0])
+    now = iter([100.0, 100.0, 130.0, 130.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     steps = progress.Steps(total=40, start=10)
     steps.reach(15)
     steps.log(20, "loss 0.5 [bold]")  # 10 steps in 30 s, and 20 to go
     assert out.getvalue() == "step 20/40  loss 0.5 [bold]  ETA 0:01:00\n"
+
+
+def test_a_log_has_the_first_and_the_last_step_and_a_line_every_ten_seconds(said, monkeypatch):
+    out, now = said(False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    steps = progress.Steps(total=1000, start=0)
+    for step in range(1, 1001):
+        now[0] += 0.033
+        steps.log(step, "loss 0.5")
+    lines = out.getvalue().splitlines()
+    assert [line.split()[1] for line in lines] == [f"{n}/1000" for n in (1, 305, 609, 913, 1000)]
+    assert lines[1].endswith("ETA 0:00:23") and lines[-1].endswith("ETA 0:00:00")
+
+
+def test_a_slow_run_has_a_line_for_each_record(said, monkeypatch):
+    out, now = said(False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    steps = progress.Steps(total=5, start=0)
+    for step in range(1, 6):
+        now[0] += progress.SILENCE
+        steps.log(step, "")
+    assert out.getvalue().count("step ") == 5
 
 
 def test_on_a_terminal_there_is_a_bar_and_no_lines(said):
@@ -52,14 +74,35 @@ def test_clock(seconds, shown):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_track_hands_on_every_item_one_by_one_and_says_the_number(said, terminal):
+def test_track_hands_on_every_item_one_by_one(said, terminal):
     out = said(terminal)
     taken = []
     items = progress.track((taken.append(i) or i for i in range(3)), 3, "volumes")
     assert next(items) == 0
     assert taken == [0]
     assert list(items) == [1, 2]
-    assert terminal or out.getvalue() == "volumes: 3 of 3\n"
+    assert terminal or out.getvalue() == ""  # it took no time
+
+
+def test_what_takes_long_says_how_far_it_is_and_that_it_is_done(said, monkeypatch):
+    out, now = said(False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    for _ in progress.track(range(5), 5, "volumes"):
+        now[0] += 6
+    assert out.getvalue().splitlines() == [
+        "volumes: 3 of 5, 0.25/s, ETA 0:00:08",
+        "volumes: 5 of 5",
+    ]
+
+
+def test_sparse_lines_keep_a_distance_but_for_those_that_always_count(said, monkeypatch):
+    out, now = said(True), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    lines = progress.Sparse()
+    for second in (4, 10, 12, 19, 20, 21):
+        now[0] = second
+        lines.say(f"at {second}", always=second == 21)
+    assert out.getvalue().split() == ["at", "10", "at", "20", "at", "21"]
 
 
 def test_fewer_items_than_were_expected_are_not_counted_as_all(said):

@@ -120,7 +120,7 @@ def test_all_fits_on_a_terminal_and_says_each_thing_once(shown, terminal):
         assert said in text
     assert text.index(names[7]) < text.index(f"{names[0]} ")
     assert text.count("no label 2") == 1
-    assert "… and 10 more" in text  # of the skipped
+    assert "… and 20 more" in text  # of the skipped
     assert "… 20 more" in text  # of the labels
     assert lines[-2:] == ["180 MiB", "2 minutes"]
 
@@ -136,8 +136,14 @@ def test_a_modality_is_called_as_its_glob_is(shown):
 def test_many_that_stand_apart_are_cut_short(shown):
     names = named(50)
     lines = shown(names, [facts(i) for i in range(50)], reasons={name: ["odd"] for name in names})
-    assert sum("odd" in line for line in lines) == survey.SHOWN
-    assert "… and 30 more" in lines
+    assert sum("odd" in line for line in lines) == survey.WORST
+    assert "… and 40 more, in data_report.html, which preparing writes" in lines
+
+
+def test_of_a_case_with_many_reasons_the_gravest_are_said(shown):
+    lines = shown(["a", "b"], [facts(0), facts(1)], reasons={"a": [f"odd {i}" for i in range(9)]})
+    assert [line.strip() for line in lines if "odd" in line] == ["a  odd 0", "odd 1", "odd 2"]
+    assert any("and 6 more" in line for line in lines)
 
 
 @pytest.mark.parametrize("labels", [None, "01"])
