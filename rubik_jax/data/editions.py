@@ -3,6 +3,9 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from rubik_jax.data.declaration import Declared
+from rubik_jax.errors import UserError
+
 # Label -> the tissue that it stands for. The regions that the challenge scores follow from it.
 EDITIONS: dict[str, dict[int, str]] = {
     # 2012 to 2016: necrosis 1, oedema 2, non-enhancing tumour 3, enhancing tumour 4
@@ -124,6 +127,94 @@ def by_name(case: str, suffixes: Collection[str]) -> tuple[str, ...]:
     return OLD if {*suffixes} & {"t1", "t1ce", "t2", "flair"} else UNKNOWN
 
 
+def told_by(declared: Declared, present: Mapping[str, Collection[int]]) -> str:
+    """The edition that all masks are of, by the names of files, or else of labels.
+
+    Args:
+        declared: what the source says.
+        present: case -> the labels of its mask, as of `contradiction`.
+
+    Raises:
+        UserError: none fits, or several that mean different things.
+    """
+    if not declared.editions:
+        labels = sorted(set().union(*present.values()))
+        meant = [tissue_of(name) for name in declared.names.values()]
+        fitting = [
+            each
+            for each in EDITIONS
+            if not contradiction(each, labels, declared.names, declared.regions)
+        ]
+        named = {label for label, name in declared.names.items() if tissue_of(name)}
+        named |= {label for labels in declared.regions.values() for label in labels}
+        if any(meant) and {*labels} <= named and fitting and agree(fitting, labels):
+            return fitting[0]
+        raise UserError(_ambiguous("neither the files nor the labels are named as of one", fitting))
+    groups: dict[tuple[str, ...], set[int]] = {}
+    for case, labels in present.items():
+        groups.setdefault(declared.editions.get(case, tuple(EDITIONS)), set()).update(labels)
+    chosen = {}
+    for candidates, labels in groups.items():
+        if not labels:
+            continue  # empty masks have no numbering
+        fitting = [each for each in candidates if labels <= EDITIONS[each].keys()]
+        if not fitting:
+            raise UserError(
+                f"the files are named as of {' or '.join(candidates)}, but the masks hold the "
+                f"labels {listed(sorted(labels))}; expected config.regions.preset to say what they "
+                "mean, or config.regions.define",
+                knob="regions.preset",
+            )
+        # Without the label that they are known by, names of several editions tell too little.
+        enhancing = {n for each in fitting for n, t in EDITIONS[each].items() if t == "enhancing"}
+        if len(candidates) > 1 and not (agree(fitting, labels) and labels & enhancing):
+            raise UserError(
+                _ambiguous(f"the masks hold the labels {listed(sorted(labels))}", fitting)
+            )
+        chosen[fitting[0]] = chosen.get(fitting[0], set()) | labels
+    whole = set().union(*chosen.values())
+    one = next((each for each in chosen if whole <= EDITIONS[each].keys()), None)
+    if one is None or not all(agree((one, each), of) for each, of in chosen.items()):
+        raise UserError(_ambiguous("the cohort mixes files of several", [*chosen]))
+    return one
+
+
+def _ambiguous(why: str, fitting: Sequence[str]) -> str:
+    return (
+        f"config.regions.preset=brats can't tell the edition of BraTS: {why}; expected one of "
+        f"{', '.join(fitting or EDITIONS)} as config.regions.preset, own ones in "
+        "config.regions.define, or none"
+    )
+
+
+def refuse_contradicted(
+    edition: str, preset: str, labels: Collection[int], declared: Declared
+) -> None:
+    """Raises UserError where masks or names contradict an edition, with those that would fit.
+
+    Args:
+        edition: one of `EDITIONS`.
+        preset: by which it was chosen, itself or as "brats".
+        labels: as of `contradiction`.
+        declared: what the source says.
+    """
+    why = contradiction(edition, labels, declared.names, declared.regions)
+    if why:
+        given = "" if preset == edition else f", which the files are named as ({edition})"
+        fitting = [
+            each
+            for each in EDITIONS
+            if not contradiction(each, labels, declared.names, declared.regions)
+        ]
+        named = {each for editions in declared.editions.values() for each in editions}
+        fitting = [each for each in fitting if not named or each in named]
+        raise UserError(
+            f"config.regions.preset is {preset!r}{given}: it {why}; expected "
+            f"{' or '.join((*fitting, 'own regions in config.regions.define'))}",
+            knob="regions.preset",
+        )
+
+
 def agree(editions: Sequence[str], labels: Collection[int]) -> bool:
     """Whether all of those editions mean the same by these labels."""
     meanings = {tuple(map(EDITIONS[each].get, sorted(labels))) for each in editions}
@@ -132,6 +223,8 @@ def agree(editions: Sequence[str], labels: Collection[int]) -> bool:
 
 def listed(labels: Collection[int]) -> str:
     """Labels in a sentence."""
+    if not labels:
+        return "none"
     *before, last = map(str, labels)
     return f"{', '.join(before)} and {last}" if before else last
 

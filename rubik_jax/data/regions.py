@@ -129,8 +129,8 @@ def resolve(
         _refuse_reserved(found)
     else:
         labels = sorted(set().union(*present.values()))
-        edition = _edition(declared, present) if preset == "brats" else preset
-        _refuse_contradicted(edition, preset, labels, declared)
+        edition = editions.told_by(declared, present) if preset == "brats" else preset
+        editions.refuse_contradicted(edition, preset, labels, declared)
         found = regions_of(edition)
         named = {each for editions in declared.editions.values() for each in editions}
         if named and edition not in named:
@@ -201,76 +201,6 @@ def _numbers(
             knob="regions.define",
         )
     return tuple(dict.fromkeys(found))
-
-
-def _edition(declared: Declared, present: Mapping[str, Collection[int]]) -> str:
-    """The edition that all masks are of, by the names of files, or else of labels."""
-    if not declared.editions:
-        labels = sorted(set().union(*present.values()))
-        meant = [editions.tissue_of(name) for name in declared.names.values()]
-        fitting = [
-            each
-            for each in EDITIONS
-            if not editions.contradiction(each, labels, declared.names, declared.regions)
-        ]
-        named = {label for label, name in declared.names.items() if editions.tissue_of(name)}
-        named |= {label for labels in declared.regions.values() for label in labels}
-        if any(meant) and {*labels} <= named and fitting and editions.agree(fitting, labels):
-            return fitting[0]
-        raise UserError(_ambiguous("neither the files nor the labels are named as of one", fitting))
-    groups: dict[tuple[str, ...], set[int]] = {}
-    for case, labels in present.items():
-        groups.setdefault(declared.editions.get(case, tuple(EDITIONS)), set()).update(labels)
-    chosen = {}
-    for candidates, labels in groups.items():
-        fitting = [each for each in candidates if labels <= EDITIONS[each].keys()]
-        if not fitting:
-            raise UserError(
-                f"the files are named as of {' or '.join(candidates)}, but the masks hold the "
-                f"labels {listed(sorted(labels))}; expected config.regions.preset to say what they "
-                "mean, or config.regions.define",
-                knob="regions.preset",
-            )
-        # Without the label that they are known by, names of several editions tell too little.
-        enhancing = {n for each in fitting for n, t in EDITIONS[each].items() if t == "enhancing"}
-        if len(candidates) > 1 and not (editions.agree(fitting, labels) and labels & enhancing):
-            raise UserError(
-                _ambiguous(f"the masks hold the labels {listed(sorted(labels)) or 'none'}", fitting)
-            )
-        chosen[fitting[0]] = chosen.get(fitting[0], set()) | labels
-    whole = set().union(*chosen.values())
-    one = next((each for each in chosen if whole <= EDITIONS[each].keys()), None)
-    if one is None or not all(editions.agree((one, each), of) for each, of in chosen.items()):
-        raise UserError(_ambiguous("the cohort mixes files of several", [*chosen]))
-    return one
-
-
-def _ambiguous(why: str, fitting: Sequence[str]) -> str:
-    return (
-        f"config.regions.preset=brats can't tell the edition of BraTS: {why}; expected one of "
-        f"{', '.join(fitting or EDITIONS)} as config.regions.preset, own ones in "
-        "config.regions.define, or none"
-    )
-
-
-def _refuse_contradicted(
-    edition: str, preset: str, labels: Collection[int], declared: Declared
-) -> None:
-    why = editions.contradiction(edition, labels, declared.names, declared.regions)
-    if why:
-        given = "" if preset == edition else f", which the files are named as ({edition})"
-        fitting = [
-            each
-            for each in EDITIONS
-            if not editions.contradiction(each, labels, declared.names, declared.regions)
-        ]
-        named = {each for editions in declared.editions.values() for each in editions}
-        fitting = [each for each in fitting if not named or each in named]
-        raise UserError(
-            f"config.regions.preset is {preset!r}{given}: it {why}; expected "
-            f"{' or '.join((*fitting, 'own regions in config.regions.define'))}",
-            knob="regions.preset",
-        )
 
 
 def _painted(

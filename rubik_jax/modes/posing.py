@@ -1,7 +1,6 @@
 """Poses the task of a config: what is asked of a network, and which answers there are."""
 
 import bisect
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -11,11 +10,11 @@ from ml_collections import ConfigDict
 from rubik_jax.data import regions as region
 from rubik_jax.data.cases import Case
 from rubik_jax.data.declaration import Declared
-from rubik_jax.data.editions import listed
 from rubik_jax.data.regions import Regions
 from rubik_jax.data.split import Split
 from rubik_jax.data.store import Store
 from rubik_jax.errors import UserError, knobs
+from rubik_jax.modes import labelling
 from rubik_jax.report.progress import say
 from rubik_jax.tasks.classify import classify
 from rubik_jax.tasks.contrast import contrast
@@ -59,9 +58,9 @@ def pose(
         classes, shares, targets = find_classes(cases, parts, about.get("classes"))
         return build_task(config, channels, classes, shares), targets
     if config.task == "segment":
-        ignore = _ignored(config.data.ignore, declared, about)
-        values, shares = _labels(store, parts, ignore, about.get("values"))
-        regions = _regions(config, store, values, ignore, declared, about)
+        ignore = labelling.ignored(config.data.ignore, declared, about)
+        values, shares = labelling.labels(store, parts, ignore, about.get("values"))
+        regions = labelling.regions(config, store, values, ignore, declared, about)
         for label in sorted({*regions.order} - {*values}):  # which is painted, and occurs nowhere
             place = bisect.bisect(values, label)
             values = (*values[:place], label, *values[place:])
@@ -159,89 +158,3 @@ def _note_absent(part: str, occurring: Set[int], classes: Sequence[str]) -> str:
         else f"with {classes[min(occurring)]!r} alone, accuracy there tells nothing (chance 100%)"
     )
     return f"note: no {part} case is of class {', '.join([*absent[:SAID], *more])}; {scores}"
-
-
-def _ignored(given: int, declared: Declared, about: Mapping[str, Any]) -> int:
-    """The label that says nothing, -1 for none: the config's, or else the source's."""
-    if given >= 0 and declared.ignore >= 0 and given != declared.ignore:
-        raise UserError(
-            f"config.data.ignore is {given}, but the source declares {declared.ignore} as the "
-            f"label to be ignored; expected -1 or {declared.ignore}",
-            knob="data.ignore",
-        )
-    ignore = about.get("ignore", -1) if given < 0 and "ignore" in about else given
-    if ignore < 0 and declared.ignore >= 0:
-        if declared.ignore in about.get("values", ()):
-            say(f"note: this run learned label {declared.ignore}, which the source has ignored")
-        else:
-            say(f"label {declared.ignore} is ignored, as the source declares")
-            ignore = declared.ignore
-    return ignore
-
-
-def _regions(
-    config: ConfigDict,
-    store: Store,
-    values: Sequence[int],
-    ignore: int,
-    declared: Declared,
-    about: Mapping[str, Any],
-) -> Regions:
-    """The regions of the run, held against the masks; those that it was trained on, where it was.
-
-    Raises:
-        UserError: as `regions.resolve`, or a cohort where a region is made of other labels than
-            in the run.
-    """
-    knobs, before = config.regions.to_dict(), region.of_run(about)
-    same = json.loads(json.dumps(knobs)) == about.get("config", {}).get("regions")
-    if "regions" in about and not same and (before.order or knobs["train"]):
-        raise UserError(
-            "config.regions was settled when the run was trained on regions; expected it unchanged",
-            knob="regions",
-        )
-    if same and knobs["preset"] == "brats" and before.edition:
-        knobs["preset"] = before.edition
-    if same and knobs["define"]:  # by numbers, for another source may know no names
-        knobs["define"] = tuple(before.labels.items())
-    present = {
-        entry["name"]: {int(label) for label in entry["labels"]} - {0, ignore}
-        for entry in store.entries
-        if entry["label"] is not None
-    }
-    found, notes = region.resolve(**knobs, declared=declared, present=present, values=values)
-    if same:
-        for name in found.labels.keys() & before.labels.keys():
-            if {*found.labels[name]} != {*before.labels[name]}:
-                raise UserError(
-                    f"the region {name!r} is made of {listed(found.labels[name])} in these cases, "
-                    f"of {listed(before.labels[name])} in the run; expected the same labels"
-                )
-        found = before
-    for note in notes:
-        say(f"note: {note}")
-    if found.labels:
-        say(f"regions: {region.show(found, declared.names)}")
-    return found
-
-
-def _labels(
-    store: Store, parts: Split, ignore: int, known: Sequence[int] | None
-) -> tuple[tuple[int, ...], list[float]]:
-    """The labels, and each's share of the training voxels."""
-    values = tuple(known or (value for value in store.values if value != ignore))
-    strangers = sorted({*store.values} - {*values, ignore})
-    if strangers:
-        raise UserError(
-            f"the masks hold the labels {strangers}, which the run doesn't know: expected some of "
-            f"{list(values)}"
-        )
-    if len(values) < 2:
-        raise UserError(f"the masks hold the labels {values} alone; expected at least two")
-    counts = store.only(parts.train).counts
-    voxels = max(1, sum(counts.get(value, 0) for value in values))
-    shares = [counts.get(value, 0) / voxels for value in values]
-    if parts.train:
-        said = (f"{value}: {share:.2%}" for value, share in zip(values, shares, strict=True))
-        say(f"labels, and their share of the training voxels: {', '.join(said)}")
-    return values, shares

@@ -81,7 +81,10 @@ def test_files_of_two_numberings_in_one_cohort_are_refused():
     with pytest.raises(UserError, match="mixes files of several"):
         found(cohort, suffixes, preset="brats")
     both = {"BraTS-MEN-1": {1, 2, 3}, "BraTS-GLI-1": {1, 2, 3, 4}}
+    both["BraTS-MET-1"] = set()
     assert found(both, {case: ["t1n"] for case in both}, preset="brats").edition == "brats_2024"
+    with pytest.raises(UserError, match="can't tell"):
+        named(())
 
 
 def test_names_of_labels_tell_the_edition_and_contradict_another():

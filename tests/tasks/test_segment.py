@@ -9,7 +9,8 @@ import pytest
 from rubik_jax import losses, metrics
 from rubik_jax.data.regions import Regions, paint
 from rubik_jax.errors import ArgumentError
-from rubik_jax.tasks.segment import decoder_sizes, diagnose, outputs, segment
+from rubik_jax.tasks.findings import diagnose
+from rubik_jax.tasks.segment import decoder_sizes, outputs, segment
 from tests.tasks.supervised import ENCODER, STILL, compiled, keys, variables
 
 VALUES = (0, 2, 5)
