@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rubik_jax.data import entries, loader, volumes
+from rubik_jax.data import arrays_on_disk, entries, loader, volumes
 from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.store import Store
@@ -177,11 +177,11 @@ def test_refusals(cohort, tmp_path, nifti):
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkeypatch):
-    def full(file, array):
+    def full(file, array, compress):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(arrays_on_disk, "save", full)
     with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
         build(cohort, tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())
