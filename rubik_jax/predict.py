@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rubik_jax import inference
+from rubik_jax import failures, inference
 from rubik_jax.data import entries, npy, npz, volumes, writing
 from rubik_jax.data.cases import Case
 from rubik_jax.data.preprocess import Prepared, Preprocessing, prepare, restore
@@ -122,7 +122,7 @@ def predict_masks(
             with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
                 return one(cases[i], masks[i], kept[i], Path(scratch))
         except OSError as error:
-            raise UserError(
+            raise failures.of_file(error, output) or UserError(
                 f"case {cases[i].name!r} cannot be worked on in {output}: {error.strerror or error}"
             ) from error
 
@@ -259,7 +259,7 @@ def _make(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
+        raise failures.of_file(error, output) or UserError(
             f"--output={output} cannot be made: {error.strerror}; expected a folder"
         ) from error
 

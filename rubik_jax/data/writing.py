@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
+from rubik_jax import failures
 from rubik_jax.data import formats
 from rubik_jax.data.formats import Scan, nifti
 from rubik_jax.errors import UserError
@@ -75,13 +76,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         UserError: it cannot be written.
+        RunError: the disk is full or fails.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as file:
             yield file
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise failures.of_file(error, path) or UserError(
+            f"{path} cannot be written: {error.strerror or error}"
+        ) from error
 
 
 @contextmanager

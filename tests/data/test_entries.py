@@ -11,7 +11,7 @@ from rubik_jax.data import arrays_on_disk, entries, loader, volumes
 from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.store import Store
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 from tests.preprocessing import scaled
 
 WINDOW = scaled(0, 100)
@@ -182,6 +182,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(arrays_on_disk, "save", full)
-    with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
+    with pytest.raises(RunError, match=r"no space left on the disk of .* needed, .* free"):
         build(cohort, tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())
