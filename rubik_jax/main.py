@@ -5,16 +5,18 @@ import re
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rubik_jax import allocator, knobs, parallel, workdir
+from rubik_jax import allocator, failures, knobs, parallel, workdir
 from rubik_jax.data.cases import short
 from rubik_jax.errors import DONE, FAILED, MISTAKE, Interrupted, RunError, UserError
 from rubik_jax.modes.posing import TASKS
+from rubik_jax.report.progress import print_anywhere
 
 MODES = ("train", "prepare", "tables", "evaluate", "predict", "embed")
 # Those that a config is given to; the others find it in the run.
@@ -54,24 +56,38 @@ class Command(NamedTuple):
 
 def main(arguments: list[str]) -> int:
     """Runs the command line; returns the exit status, other than 0 with one sentence on stderr."""
+    command = None
     try:
         command = _parse(arguments)
-        return _run(command, shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]]))
-    except UserError as error:
-        sentence, status = str(error), MISTAKE
-    except RunError as error:
-        sentence, status = str(error), FAILED
+        if command.mode != "prepare":
+            parallel.require_devices()
+        kept = command.folder.absolute().parent / COMPILED
+        with parallel.keep_compiled(kept, make=not command.dry_run):
+            return _run(command, shlex.join(["python", "-m", "rubik_jax.main", *arguments[1:]]))
     except Interrupted as error:
         sentence, status = f"interrupted by {error}; the same command again goes on", error.status
-    print(f"rubik_jax: {sentence}", file=sys.stderr)
+    except Exception as error:
+        known = _known(error, command)
+        if known is None:
+            raise
+        sentence, status = str(known), MISTAKE if isinstance(known, UserError) else FAILED
+    with suppress(BrokenPipeError):
+        print(f"rubik_jax: {sentence}", file=sys.stderr)
     return status
+
+
+def _known(error: Exception, command: Command | None) -> UserError | RunError | None:
+    """The error that is shown as a sentence, None where a traceback is due."""
+    if isinstance(error, UserError | RunError):
+        return error
+    folder, config = (command.folder, command.config.to_dict()) if command else (None, None)
+    return failures.known(error, folder, config)
 
 
 def _run(command: Command, said: str) -> int:
     """Does what is asked for; returns the exit status."""
     # A mode is imported when it's asked for: what they bring along takes more than a second.
     folder, config = command.folder, command.config
-    parallel.keep_compiled(folder.absolute().parent / COMPILED)
     if command.mode == "train":
         from rubik_jax.modes.training import train
 
@@ -256,4 +272,5 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _interrupt)
     allocator.keep_freed_memory()
+    print_anywhere()
     sys.exit(main(sys.argv))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from rubik_jax.data import arrays_on_disk, formats, npz
 
@@ -76,3 +77,14 @@ def test_nothing_that_a_thread_reads_is_evaluated(files, monkeypatch):
         patched.setattr(ast, "literal_eval", refuse)
         found = list(reads(files, 0))
     assert all(np.array_equal(array, VOXELS) for array in found)
+
+
+def test_threads_read_in_silence_and_leave_itk_as_it_was(tmp_path, capfd):
+    path = tmp_path / "a.mha"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOXELS.T), path, True)
+    shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(lambda _: formats.open_scan(path).voxels(), range(400)))
+    assert all(np.array_equal(array, VOXELS) for array in found)
+    assert SimpleITK.ProcessObject.GetGlobalWarningDisplay() == shown
+    assert capfd.readouterr().err == ""
