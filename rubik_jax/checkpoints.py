@@ -1,6 +1,8 @@
 """Orbax checkpoints of a run, each self-describing: the latest to go on from, the best to use."""
 
 import json
+import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from rubik_jax import failures
 from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
 FOLDERS = {"latest": "checkpoints", "best": "best"}
+_UNFINISHED = ".orbax-checkpoint-tmp"  # how the name ends that Orbax writes under
 
 
 class Checkpoints:
@@ -22,10 +26,13 @@ class Checkpoints:
 
     Latest and best lie apart, `checkpoints/<step>/` and `best/<step>/`, since a manager that
     keeps the best alone would delete the newest whenever it scores worst. Writing goes on in the
-    background; a process killed meanwhile leaves the one before whole.
+    background; a process killed meanwhile leaves the one before whole, and so does a full disk,
+    of which the next call says so that waits for what was begun.
     """
 
     def __init__(self, workdir: Path):
+        logging.getLogger("absl").addFilter(_is_no_echo)
+        self._largest = 0  # bytes of a state that was to be written
         self._managers = {
             kind: ocp.CheckpointManager(
                 (Path(workdir) / folder).absolute(),
@@ -42,15 +49,29 @@ class Checkpoints:
         return self._managers[kind].latest_step()
 
     def save(self, kind: str, step: int, state: PyTree, description: dict[str, Any]) -> None:
-        """Begins to write a checkpoint; `state` must be on the host, for it's written later."""
+        """Begins to write a checkpoint; `state` must be on the host, for it's written later.
+
+        Raises:
+            RunError: there is no space for it, or there was none for the one before.
+        """
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(state), description=ocp.args.JsonSave(description)
         )
         manager = self._managers[kind]
-        if kind == "best" and step in manager.all_steps():  # of before a resume, scored anew
-            manager.delete(step)
-        if not manager.save(step, args=arguments, force=True):
-            raise RuntimeError(f"the {kind} checkpoint of step {step} was not written")
+        with self._writing(kind):
+            manager.wait_until_finished()
+            self.require_space(kind, state)
+            if kind == "best" and step in manager.all_steps():  # of before a resume, scored anew
+                manager.delete(step)
+            if not manager.save(step, args=arguments, force=True):
+                raise RuntimeError(f"the {kind} checkpoint of step {step} was not written")
+
+    def require_space(self, kind: str, state: PyTree) -> None:
+        """Raises RunError where the disk has no space for a checkpoint of the state."""
+        folder = Path(self._managers[kind].directory)
+        self._largest = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        if shutil.disk_usage(folder).free < self._largest:
+            raise failures.no_space(folder, self._largest)
 
     def describe_anew(self, kind: str, description: dict[str, Any]) -> None:
         """Changes what the latest or best checkpoint says of itself; its arrays stay."""
@@ -80,14 +101,37 @@ class Checkpoints:
         return None if step is None else describe(Path(manager.directory) / str(step))
 
     def wait(self) -> None:
-        """Returns when all that was begun is on disk."""
-        for manager in self._managers.values():
-            manager.wait_until_finished()
+        """Returns when all that was begun is on disk.
+
+        Raises:
+            RunError: the disk is full or fails; the checkpoint before is still there.
+        """
+        for kind, manager in self._managers.items():
+            with self._writing(kind):
+                manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, then lets go."""
-        for manager in self._managers.values():
-            manager.close()
+        """Waits, then lets go; raises as `wait`."""
+        try:
+            self.wait()
+        finally:
+            for manager in self._managers.values():
+                manager.close()
+            logging.getLogger("absl").removeFilter(_is_no_echo)
+
+    @contextmanager
+    def _writing(self, kind: str) -> Iterator[None]:
+        """Says in a sentence what a disk refuses, and removes what it took of the checkpoint."""
+        folder = Path(self._managers[kind].directory)
+        try:
+            yield
+        except Exception as error:
+            failure = failures.of_file(error, folder, needed=self._largest)
+            if failure is None:
+                raise
+            for left in folder.glob(f"*{_UNFINISHED}"):
+                shutil.rmtree(left, ignore_errors=True)
+            raise failure from error
 
 
 def find(run_dir: Path, kind: str | None = None) -> Path:
@@ -131,6 +175,11 @@ def read(checkpoint: Path) -> dict[str, PyTree]:
 def _description(checkpoint: Path) -> Path:
     """The file that Orbax writes a checkpoint's description to."""
     return checkpoint / "description" / "metadata"
+
+
+def _is_no_echo(record: logging.LogRecord) -> bool:
+    """Whether a log record is more than an error of Orbax's threads, which `wait` raises."""
+    return record.levelno < logging.ERROR or "orbax" not in Path(record.pathname).parts
 
 
 @contextmanager

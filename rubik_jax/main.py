@@ -9,17 +9,28 @@ if __name__ == "__main__":  # ahead of the other imports, which take a second
 
 import importlib
 import shlex
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rubik_jax import __version__, allocator, arguments, claims, knobs, manual, parallel, workdir
+from rubik_jax import (
+    __version__,
+    allocator,
+    arguments,
+    claims,
+    failures,
+    knobs,
+    manual,
+    parallel,
+    workdir,
+)
 from rubik_jax.arguments import MODES
 from rubik_jax.data.cases import short
 from rubik_jax.errors import DONE, FAILED, MISTAKE, Interrupted, RunError, UserError
 from rubik_jax.modes.posing import TASKS
+from rubik_jax.report.progress import print_anywhere
 
 # Those that a config is given to; the others find it in the run.
 EARLIER = ("train", "prepare", "tables")
@@ -61,6 +72,7 @@ class Command(NamedTuple):
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status, other than 0 with one sentence on stderr."""
+    command = None
     try:
         with interrupts.catch():
             interrupts.check()
@@ -71,17 +83,23 @@ def main(argv: list[str]) -> int:
             if not argv[1:]:
                 print(manual.short())
             command = _parse(given)
-            with _claimed(command):
-                status = _run(command, shlex.join(["python", "-m", "rubik_jax.main", *argv[1:]]))
+            if command.mode != "prepare":
+                parallel.require_devices()
+            kept = command.folder.absolute().parent / COMPILED
+            typed = shlex.join(["python", "-m", "rubik_jax.main", *argv[1:]])
+            with _claimed(command), parallel.keep_compiled(kept, make=not command.dry_run):
+                status = _run(command, typed)
             interrupts.check()  # none is lost that came after the last look
             return status
-    except UserError as error:
-        sentence, status = str(error), MISTAKE
-    except RunError as error:
-        sentence, status = str(error), FAILED
     except Interrupted as error:
         sentence, status = f"interrupted by {error}; the same command again goes on", error.status
-    print(f"rubik_jax: {_one_line(sentence)}", file=sys.stderr)
+    except Exception as error:
+        known = _known(error, command)
+        if known is None:
+            raise
+        sentence, status = str(known), MISTAKE if isinstance(known, UserError) else FAILED
+    with suppress(BrokenPipeError):
+        print(f"rubik_jax: {_one_line(sentence)}", file=sys.stderr)
     return status
 
 
@@ -110,11 +128,18 @@ def _one_line(sentence: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
 
 
+def _known(error: Exception, command: Command | None) -> UserError | RunError | None:
+    """The error that is shown as a sentence, None where a traceback is due."""
+    if isinstance(error, UserError | RunError):
+        return error
+    folder, config = (command.folder, command.config.to_dict()) if command else (None, None)
+    return failures.known(error, folder, config)
+
+
 def _run(command: Command, said: str) -> int:
     """Does what is asked for; returns the exit status."""
     # A mode is imported when it's asked for: what they bring along takes more than a second.
     folder, config = command.folder, command.config
-    parallel.keep_compiled(folder.absolute().parent / COMPILED)
     if command.mode == "train":
         from rubik_jax.modes.training import train
 
@@ -272,4 +297,5 @@ def _shipped(kind: str, arguments: str = "") -> ConfigDict:
 
 if __name__ == "__main__":
     allocator.keep_freed_memory()
+    print_anywhere()
     interrupts.exit_with(main(sys.argv))

@@ -3,11 +3,12 @@
 import functools
 import os
 import resource
+import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,75 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def keep_compiled(folder: Path) -> None:
+def require_devices() -> None:
+    """Has jax look for its devices.
+
+    Raises:
+        UserError: $JAX_PLATFORMS or $JAX_PLATFORM_NAME names what this machine doesn't have.
+    """
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        names = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+        given = next((name for name in names if os.environ.get(name)), None)
+        if given is None:
+            raise
+        value, there = os.environ[given], " or ".join(_platforms()) or "none"
+        raise UserError(
+            f"{given} is {value!r}, for which jax finds no device here; expected {there}, or that "
+            "the variable isn't set; a GPU or a TPU needs its own package of jax"
+        ) from error
+
+
+def _platforms() -> list[str]:
+    """What jax would find if no platform was named; for a process that ends then."""
+    names = ("jax_platforms", "jax_platform_name")
+    before = {name: jax.config.values[name] for name in names}
+    try:
+        for name in names:
+            jax.config.update(name, "")
+        return sorted({device.platform for device in jax.local_devices()})
+    except (RuntimeError, AssertionError):
+        return []
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+@contextmanager
+def keep_compiled(folder: Path, *, make: bool = True) -> Iterator[None]:
     """Keeps compiled programs in that folder, for the next process, unless they are kept already.
 
     $JAX_COMPILATION_CACHE_DIR names another place, and then jax's other variables count as well.
     Beyond `KEPT` bytes the programs go that were used the longest ago. A folder that can't be read
     or written does no harm; one that others can write is left alone, since what lies there is
-    executed.
+    executed. A mistake (UserError) within leaves no folder that wasn't there.
+
+    Args:
+        folder: where the programs lie.
+        make: whether a folder is made where there is none; else nothing is kept.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    if jax.config.jax_compilation_cache_dir is not None or (missing and not make):
+        yield
         return
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+        if _may_keep(folder):
+            jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+            # The dozens of small programs that a start compiles take longer together than the step.
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        try:
+            yield
+        except UserError:
+            for made in missing:
+                with suppress(OSError):
+                    shutil.rmtree(made) if made == folder else made.rmdir()
+            raise
+
+
+def _may_keep(folder: Path) -> bool:
+    """Makes the folder and room in it; returns whether it's of this user alone."""
     with suppress(OSError):  # it can't be made or read, or another process forgets too
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
@@ -56,11 +115,9 @@ def keep_compiled(folder: Path) -> None:
                 f"others can write into {folder}, so compiled programs aren't kept; expected a "
                 "folder of your own, and chmod go-w"
             )
-            return
+            return False
         _forget(folder)
-    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
-    # The dozens of small programs that a start compiles take longer together than the step.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return True
 
 
 def _forget(folder: Path) -> None:

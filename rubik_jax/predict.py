@@ -1,5 +1,7 @@
 """Predictions for whole cases, as files: a mask on the grid of each scan, or a table of classes."""
 
+import math
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -7,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rubik_jax import inference
-from rubik_jax.data import entries, npz, volumes, writing
+from rubik_jax import failures, inference
+from rubik_jax.data import entries, npy, npz, volumes, writing
 from rubik_jax.data.cases import Case
 from rubik_jax.data.preprocess import Prepared, Preprocessing, prepare, restore
 from rubik_jax.data.regions import paint
@@ -129,7 +131,7 @@ def predict_masks(
             with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
                 return one(cases[i], masks[i], kept[i], Path(scratch))
         except OSError as error:
-            raise UserError(
+            raise failures.of_file(error, output) or UserError(
                 f"case {cases[i].name!r} cannot be worked on in {output}: {error.strerror or error}"
             ) from error
 
@@ -239,7 +241,7 @@ def _restored(
 
     Interpolated class by class, as only one of them at a time need be in memory.
     """
-    whole = np.memmap(path, np.float32, "w+", shape=(*size, found.shape[-1]))
+    whole = _reserved(path, (*size, found.shape[-1]))
     best, most = np.zeros(size, np.int16), np.zeros(size, np.float32)
     for k in range(found.shape[-1]):
         # Beyond the crop is background, the first class, and no region.
@@ -254,17 +256,29 @@ def _restored(
     return best, whole
 
 
-def _on_disk(array: np.ndarray, path: Path) -> np.memmap:
+def _reserved(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """float32 in a file that has its place on the disk.
+
+    Without it, a disk that gets full while the map is written ends the process by SIGBUS.
+    """
+    with path.open("wb") as file:
+        reserve = getattr(os, "posix_fallocate", None)  # macOS has none
+        if reserve:
+            reserve(file.fileno(), 0, math.prod(shape) * np.dtype(np.float32).itemsize)
+    return np.memmap(path, np.float32, "r+" if reserve else "w+", shape=shape)
+
+
+def _on_disk(array: np.ndarray, path: Path) -> np.ndarray:
     """The array in a file, so that what is not being looked at takes no memory."""
     np.save(path, np.ascontiguousarray(array))
-    return np.load(path, mmap_mode="r")
+    return npy.mapped(path)
 
 
 def _make(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
+        raise failures.of_file(error, output) or UserError(
             f"--output={output} cannot be made: {error.strerror}; expected a folder"
         ) from error
 

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,13 +96,14 @@ def fit(
     owed = latest.get("pending", {}).get("owed", False)
     # Of a run that begins anew, nothing is kept.
     records = Records(workdir, first or -1, complete=not owed)
-    try:
+    with _closing(checkpoints, records):
         state = make_state(initial or initialise(task, seed), optimiser)
         say(estimate.parameters(state.params))
         if first:
             state = checkpoints.restore("latest", state)
             say(f"resumed from step {first} of {pace.steps}")
         if first < pace.steps or owed:
+            checkpoints.require_space("latest", state)
             kept = checkpoints, records, watch
             keeper = Keeper(task, data, workdir, *kept, description, pace, seed)
             if not first:
@@ -111,9 +113,20 @@ def fit(
             if first < pace.steps:
                 step, state = _compiled(task, optimiser, state, first, data, pace, seed, watch)
                 _go(step, state, first, pace, keeper)
-    finally:
-        checkpoints.close()
-        records.close()
+
+
+@contextmanager
+def _closing(*written: Checkpoints | Records) -> Iterator[None]:
+    """Closes them; where the work fails, its error counts, and not those of closing."""
+    try:
+        yield
+    except BaseException:
+        for each in written:
+            with suppress(Exception):
+                each.close()
+        raise
+    for each in written:
+        each.close()
 
 
 def rehearse(

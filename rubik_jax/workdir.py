@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rubik_jax import failures
 from rubik_jax.claims import CLAIMS
 from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
@@ -158,6 +159,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
     Raises:
         UserError: the folder can't be written.
+        RunError: its disk is full or fails.
     """
     text = json.dumps(content, indent=2) + "\n"
     try:
@@ -165,7 +167,9 @@ def write(path: Path, content: dict[str, Any]) -> None:
         with whole(path) as file:
             file.write(text.encode())
     except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}") from error
+        raise failures.of_file(error, path, needed=len(text)) or UserError(
+            f"{path} can't be written: {error.strerror}"
+        ) from error
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ REPOSITORY = Path(__file__).parents[1]
 # of contents: it may import from all but `main`, and no room imports from it.
 ROOMS = (
     "allocator errors spelling types",
-    "interrupts",
+    "failures interrupts",
     "proxy",
     "models",
     "losses metrics augment",
@@ -204,6 +205,40 @@ def test_data_and_configs_load_without_jax():
         [sys.executable, "-c", load], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_importing_changes_nothing_of_the_process(tmp_path):
+    names = sorted(read())
+    load = (
+        "import importlib, json, locale, logging, os, resource, signal, sys, warnings\n"
+        "import absl.logging, av, grain, jax, matplotlib, nibabel, orbax.checkpoint, rich\n"
+        "import sklearn, SimpleITK, tensorboardX, tensorflow_datasets\n"
+        "import sklearn.linear_model, sklearn.exceptions, matplotlib.pyplot\n"
+        "def state():\n"
+        "    loggers = ('', 'absl', 'jax', 'nibabel', 'nibabel.global', 'libav', 'matplotlib')\n"
+        "    logs = [(logging.getLogger(n).level, *map(str, logging.getLogger(n).handlers),\n"
+        "        *map(str, logging.getLogger(n).filters)) for n in loggers]\n"
+        "    display = SimpleITK.ProcessObject.GetGlobalWarningDisplay()\n"
+        "    signals = [str(signal.getsignal(n)) for n in (2, 10, 15)]\n"
+        "    return [list(map(str, warnings.filters)), logs, display, av.logging.get_level(),\n"
+        "        dict(os.environ), signals, locale.setlocale(locale.LC_ALL), os.getcwd(),\n"
+        "        resource.getrlimit(resource.RLIMIT_NOFILE), str(jax.config.values),\n"
+        "        nibabel.__version__, os.listdir('.'), sys.stdout.errors]\n"
+        "before = state()\n"
+        f"for name in {names}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert state() == before, f'{name} changes the process that imports it'\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", load],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert not list(tmp_path.iterdir())
 
 
 # What only some runs need, or only later: each takes from a tenth of a second to several. nibabel

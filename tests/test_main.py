@@ -1,5 +1,6 @@
 """The command as a user types it: what it makes, what it refuses and in which words."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -359,6 +360,11 @@ def test_modalities_in_another_order_than_the_runs_are_refused(tmp_path, capsys,
 
 def test_programs_are_kept_beside_the_run(cohort, monkeypatch):
     asked = []
-    monkeypatch.setattr(parallel, "keep_compiled", asked.append)
+
+    def keep(folder, *, make):
+        asked.append((folder, make))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(parallel, "keep_compiled", keep)
     assert main(command(cohort, "--mode=prepare", "--dry_run")) == 0
-    assert asked == [cohort.parent / ".compiled"]
+    assert asked == [(cohort.parent / ".compiled", False)]

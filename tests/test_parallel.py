@@ -3,6 +3,7 @@
 import os
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from rubik_jax import parallel
+from rubik_jax.errors import UserError
 
 
 def test_every_window_gets_its_own_answer():
@@ -61,11 +63,11 @@ def test_kept_programs_are_found_and_give_the_same_bits(nothing_kept, tmp_path):
         heard.append(event.rpartition("/")[2])
 
     jax.monitoring.register_event_listener(listen)
-    parallel.keep_compiled(tmp_path / "kept")
-    first = three_steps()
-    kept = {file.name for file in (tmp_path / "kept").iterdir()}
-    assert "cache_hits" not in heard
-    again = three_steps()
+    with parallel.keep_compiled(tmp_path / "kept"):
+        first = three_steps()
+        kept = {file.name for file in (tmp_path / "kept").iterdir()}
+        assert "cache_hits" not in heard
+        again = three_steps()
     jax.monitoring.unregister_event_listener(listen)
     assert "cache_hits" in heard
     assert kept == {file.name for file in (tmp_path / "kept").iterdir()}
@@ -75,9 +77,11 @@ def test_kept_programs_are_found_and_give_the_same_bits(nothing_kept, tmp_path):
 @pytest.mark.parametrize("harm", ["torn", "no folder"])
 def test_what_cannot_be_read_or_written_does_no_harm(nothing_kept, tmp_path, harm):
     expected = three_steps()
+    filters = list(warnings.filters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        parallel.keep_compiled(tmp_path / "kept")
+        held = parallel.keep_compiled(tmp_path / "kept")
+        held.__enter__()
         if harm == "torn":
             three_steps()
             for file in (tmp_path / "kept").iterdir():
@@ -86,6 +90,8 @@ def test_what_cannot_be_read_or_written_does_no_harm(nothing_kept, tmp_path, har
             (tmp_path / "kept").rmdir()
             (tmp_path / "kept").write_text("something else")
         jax.tree.map(np.testing.assert_array_equal, three_steps(), expected)
+        held.__exit__(None, None, None)
+    assert warnings.filters == filters
 
 
 def test_programs_that_were_used_longest_ago_go_first(nothing_kept, tmp_path, monkeypatch):
@@ -93,7 +99,8 @@ def test_programs_that_were_used_longest_ago_go_first(nothing_kept, tmp_path, mo
     for age, name in enumerate(("new-cache", "older-cache", "oldest-cache")):
         (tmp_path / name).write_bytes(bytes(10))
         os.utime(tmp_path / name, times=(1e9 - age, 1e9 - age))
-    parallel.keep_compiled(tmp_path)
+    with parallel.keep_compiled(tmp_path):
+        pass
     assert {file.name for file in tmp_path.iterdir()} == {"new-cache", "older-cache"}
 
 
@@ -102,17 +109,46 @@ def test_a_place_named_before_is_kept_to_and_that_of_another_user_not_used(
 ):
     with monkeypatch.context() as others:
         others.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
-        parallel.keep_compiled(tmp_path)
+        with parallel.keep_compiled(tmp_path):
+            pass
     assert jax.config.jax_compilation_cache_dir is None
     assert "others can write into" in capsys.readouterr().out
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o775)
-    parallel.keep_compiled(tmp_path / "shared")
+    with parallel.keep_compiled(tmp_path / "shared"):
+        pass
     assert jax.config.jax_compilation_cache_dir is None
     assert "chmod go-w" in capsys.readouterr().out
     for folder in (tmp_path / "first", tmp_path / "second"):
-        parallel.keep_compiled(folder)
+        with parallel.keep_compiled(folder):
+            pass
         assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "first"
+
+
+def test_a_dry_run_and_a_mistake_leave_no_folder(nothing_kept, tmp_path):
+    folder = tmp_path / "new" / "kept"
+    with parallel.keep_compiled(folder, make=False):
+        assert jax.config.jax_compilation_cache_dir is None
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError), parallel.keep_compiled(folder):
+        three_steps()
+        assert list(folder.iterdir())
+        raise UserError("a mistake")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_platform_that_is_not_there_is_a_mistake(monkeypatch):
+    for raised in (AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")):
+
+        def missing(raised=raised):
+            if jax.config.jax_platforms:
+                raise raised
+            return [SimpleNamespace(platform="cpu")]
+
+        monkeypatch.setattr(jax, "local_devices", missing)
+        monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+        with pytest.raises(UserError, match=r"JAX_PLATFORMS is 'cuda', .*expected cpu, or"):
+            parallel.require_devices()
 
 
 def test_a_copy_is_read_without_a_program_that_would_wait_in_line():

@@ -12,7 +12,7 @@ import SimpleITK
 from rubik_jax import inference, predict
 from rubik_jax.data import entries
 from rubik_jax.data.cases import Case
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 from rubik_jax.report import progress
 from tests.forwards import mapped, watched
 from tests.preprocessing import scaled
@@ -283,7 +283,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cases, tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(UserError, match=r"case 'RAS' cannot be worked on in .*: No space left"):
+    with pytest.raises(RunError, match=r"no space left on the disk of .*out"):
         _masks(cases, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 

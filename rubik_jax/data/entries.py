@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import nibabel as nib
 
-from rubik_jax import interrupts
+from rubik_jax import failures, interrupts
 from rubik_jax.data import (
     arrays_on_disk,
     facts,
@@ -92,6 +92,7 @@ def build(
     Raises:
         UserError: that of the first case, in their order, that cannot be used, or no case that can
             be; cases with unequal numbers of modalities; a folder that cannot be written.
+        RunError: the store's disk is full or fails; what is whole there is kept.
     """
     check_on_bad(on_bad)
     arrays_on_disk.suffix(compress=compress)  # refuses what isn't installed before a case is read
@@ -100,7 +101,9 @@ def build(
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"the store {root} cannot be made: {error.strerror}") from error
+        raise failures.of_file(error, root) or StoreError(
+            f"the store {root} cannot be made: {error.strerror}"
+        ) from error
     _clear_abandoned(root)
 
     def one(case: Case) -> tuple[dict | None, str]:
@@ -227,8 +230,8 @@ def _entry(case: Case, root: Path, how: Preprocessing, compress: bool, digests: 
     noted = {"labels": {}, "places": []}
     if prepared.labels is not None:
         noted = foreground.note(prepared.labels, case.name)
-        _write(label_file, partial(save, array=prepared.labels))
-    _write(array_file, partial(save, array=prepared.array))
+        _write(label_file, partial(save, array=prepared.labels), prepared.labels.nbytes)
+    _write(array_file, partial(save, array=prepared.array), prepared.array.nbytes)
     entry |= {
         "shape": list(prepared.array.shape),
         "affine": prepared.affine.tolist(),
@@ -248,7 +251,7 @@ def _entry(case: Case, root: Path, how: Preprocessing, compress: bool, digests: 
 def _kept(case: Case, root: Path, begun: dict) -> dict | None:
     record, array, label = _files(root, begun)
     if record.exists() and array.exists() and (case.label is None or label.exists()):
-        return json.loads(record.read_text())
+        return json.loads(record.read_text(encoding="utf-8"))
     return None
 
 
@@ -266,12 +269,15 @@ def _files(root: Path, entry: dict) -> tuple[Path, Path, Path]:
     return root / record, root / array, root / label
 
 
-def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
+def _write(path: Path, save: Callable[[BinaryIO], object], size: int = 0) -> None:
+    """Writes a file of the store, of about so many bytes."""
     try:
         with whole(path) as file:
             save(file)
     except OSError as error:
-        raise StoreError(f"the store cannot write {path}: {error.strerror or error}") from error
+        raise failures.of_file(error, path, needed=size) or StoreError(
+            f"the store cannot write {path}: {error.strerror or error}"
+        ) from error
 
 
 def _clear_abandoned(root: Path) -> None:

@@ -5,10 +5,10 @@ import threading
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from rubik_jax.data import npy
 from rubik_jax.errors import UserError
 
 _BAD = (ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -16,14 +16,7 @@ _BAD = (ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zli
 _lock = threading.Lock()
 
 
-class Header(NamedTuple):
-    """What a file says of one of its arrays."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-def headers(path: Path) -> dict[str, Header]:
+def headers(path: Path) -> dict[str, npy.Header]:
     """The arrays of a file by their names; none is read.
 
     Raises:
@@ -49,7 +42,7 @@ def load(path: Path, array: str) -> np.ndarray:
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{array}.npy") as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
+            return npy.read(stream)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except KeyError as error:
@@ -86,19 +79,16 @@ def _kept(path: Path, array: str, size: int, changed: int) -> np.ndarray:
     return load(path, array)
 
 
-def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npy.Header:
     with archive.open(info) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        if dtype.hasobject:
-            raise ValueError(f"{info.filename} holds Python objects")
-        promised = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
+        try:
+            header = npy.read_header(stream)
+        except ValueError as error:
+            raise ValueError(f"{info.filename}: {error}") from error
+    promised = header.offset + header.nbytes
     if promised != info.file_size:
         raise ValueError(f"{info.filename} is {info.file_size} bytes, not {promised}")
-    return Header(shape, dtype)
+    return header
 
 
 def _refusal(path: Path, error: Exception) -> UserError:

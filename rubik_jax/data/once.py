@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rubik_jax import interrupts
+from rubik_jax import failures, interrupts
 from rubik_jax.data.writing import whole
 from rubik_jax.errors import UserError
 
@@ -42,7 +42,9 @@ def fill(folder: Path, what: str, wanted: dict[str, Any], files: Iterable[Files]
         _put(done, json.dumps(wanted).encode())
         started.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{what}s can't be written to {folder}: {error.strerror}") from error
+        raise failures.of_file(error, folder) or UserError(
+            f"{what}s can't be written to {folder}: {error.strerror}"
+        ) from error
 
 
 def _is_done(folder: Path, done: Path, started: Path, wanted: dict[str, Any]) -> bool:

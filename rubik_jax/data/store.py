@@ -20,7 +20,7 @@ import numpy as np
 from rubik_jax.data import arrays_on_disk
 from rubik_jax.data.arrays_on_disk import Array
 
-DTYPE = np.float16
+DTYPE, LABEL_DTYPE = np.float16, np.int16
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,20 @@ class Store(Sequence):
 
     def volume_on_disk(self, i: int) -> Array:
         """The volume, of which only what is sliced is read."""
-        return self._load(i)
+        return self._load(i, self.entries[i]["shape"], np.dtype(DTYPE))
 
     def label_on_disk(self, i: int) -> Array | None:
         """The mask, of which only what is sliced is read, or None."""
-        return None if self.entries[i]["label"] is None else self._load(i, ".label")
+        entry = self.entries[i]
+        if entry["label"] is None:
+            return None
+        return self._load(i, entry["shape"][:3], np.dtype(LABEL_DTYPE), ".label")
 
-    def _load(self, i: int, what: str = "") -> Array:
+    def _load(self, i: int, shape: Sequence[int], dtype: np.dtype, what: str = "") -> Array:
         entry = self.entries[i]
         end = arrays_on_disk.suffix(compress=entry["compress"])
-        return arrays_on_disk.load(f"{self.root}{os.sep}{stem(entry)}{what}{end}")
+        path = f"{self.root}{os.sep}{stem(entry)}{what}{end}"
+        return arrays_on_disk.load(path, tuple(shape), dtype)
 
     def places(self, i: int) -> np.ndarray:
         """int32 [n, 3], up to 256 labelled voxels, evenly of every label; n is 0 without a mask."""
@@ -112,7 +116,7 @@ class Store(Sequence):
 def size(entry: dict) -> int:
     """The bytes of an entry's volume and mask, before compression."""
     *sides, channels = entry["shape"]
-    mask = 0 if entry["label"] is None else np.dtype(np.int16).itemsize
+    mask = 0 if entry["label"] is None else np.dtype(LABEL_DTYPE).itemsize
     return math.prod(sides) * (channels * np.dtype(DTYPE).itemsize + mask)
 
 

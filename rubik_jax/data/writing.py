@@ -14,6 +14,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from rubik_jax import failures
 from rubik_jax.data import formats
 from rubik_jax.data.formats import Scan, nifti
 from rubik_jax.errors import UserError
@@ -86,13 +87,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         UserError: it cannot be written.
+        RunError: the disk is full or fails.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as file:
             yield file
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise failures.of_file(error, path) or UserError(
+            f"{path} cannot be written: {error.strerror or error}"
+        ) from error
 
 
 @contextmanager

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from rubik_jax import interrupts, workdir
+from rubik_jax import failures, interrupts, workdir
 from rubik_jax.claims import claim, holder
-from rubik_jax.errors import UserError
-from rubik_jax.keeping import DivergedError
+from rubik_jax.errors import RunError, UserError
 from rubik_jax.modes.planning import Cell, in_plan
 from rubik_jax.modes.training import rehearsal, train
 from rubik_jax.report.progress import clock, say, silent
@@ -164,10 +163,11 @@ def _run(folder: Path, cell: Cell) -> str:
     """Trains and evaluates; returns why it failed, if it did, the first line a sentence."""
     try:
         train(folder, cell.config, cell.command, dry_run=False)
-    except (UserError, DivergedError) as error:
+    except (UserError, RunError) as error:
         return str(error)
     except Exception as error:  # one run that is out of memory, say, is not the others' end
-        return f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+        known = failures.known(error, folder, cell.config.to_dict())
+        return f"{known or f'{type(error).__name__}: {error}'}\n\n{traceback.format_exc()}"
     finally:
         jax.clear_caches()  # what was compiled for this run is of no use to the next
     return ""

@@ -1,10 +1,9 @@
 """The page of a run, `report.html`: one file that shows all there is to see, without a network."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from rubik_jax.errors import UserError
+from rubik_jax.data.writing import replacing
 from rubik_jax.report import (
     answers,
     cases,
@@ -77,12 +76,8 @@ def write(
             facts.section(description),
         ],
     )
-    temporary = folder / f"{REPORT}.tmp"
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, folder / REPORT)
-    except OSError as error:
-        raise UserError(f"{folder / REPORT} can't be written: {error.strerror}") from error
+    with replacing(folder / REPORT) as file:
+        file.write(text.encode())
 
 
 def _about(description: dict[str, Any], measured: list[dict[str, Any]], running: bool) -> str:

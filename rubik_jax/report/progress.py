@@ -1,20 +1,42 @@
 """How far work has come: a bar with the time left, or plain lines where there's no terminal."""
 
+import io
+import os
+import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rubik_jax import interrupts
+from rubik_jax.errors import Interrupted
 
 T = TypeVar("T")
 
 SILENCE = 10  # seconds without a line, where there's no terminal
 
-console = Console(highlight=False, soft_wrap=True)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Ends the process as SIGPIPE would: nobody reads on, as after `| head`."""
+        self.quiet = True
+        with suppress(OSError, ValueError):  # else Python complains when it flushes at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Interrupted(signal.SIGPIPE)
+
+
+console = _Console(highlight=False, soft_wrap=True)
+
+
+def print_anywhere() -> None:
+    """Has a terminal that lacks a character, such as the ³ of mm³, show another in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def say(text: str) -> None:

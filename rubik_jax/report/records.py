@@ -2,12 +2,15 @@
 
 import json
 import math
-import os
+import time
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
+from rubik_jax.data.writing import whole
 from rubik_jax.metrics import for_json
 
 
@@ -29,15 +32,15 @@ class Records:
         self._path = Path(workdir) / "metrics.jsonl"
         self._cut_back(step, complete)
         self._file = self._path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=step + 1)
+        self._events = _Events(Path(workdir) / "tensorboard", step + 1)
 
     def write(self, part: str, step: int, numbers: dict[str, float]) -> None:
         """Records numbers of "train", "validation" or "test" at a step."""
         self._file.write(json.dumps({"part": part, "step": step, **for_json(numbers)}) + "\n")
         self._file.flush()
-        for name, value in numbers.items():
-            if math.isfinite(value):  # what doesn't exist, such as the Dice of an absent label
-                self._events.add_scalar(f"{part}/{name}", value, step)
+        # What doesn't exist, such as the Dice of an absent label, is left out.
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self._events.add({f"{part}/{name}": value for name, value in finite.items()}, step)
 
     def close(self) -> None:
         """Closes both files."""
@@ -51,9 +54,34 @@ class Records:
             if (r["step"] < step or (r["step"] == step and (complete or r["part"] == "train")))
             and r["part"] != "test"
         ]
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
-        os.replace(temporary, self._path)
+        with whole(self._path) as file:
+            file.write("".join(json.dumps(r) + "\n" for r in kept).encode())
+
+
+class _Events:
+    """TensorBoard's events, written where they come up.
+
+    tensorboardX has a thread write them. Where the disk is full that thread ends, and then the run
+    waits for it without end.
+    """
+
+    def __init__(self, folder: Path, first: int):
+        """Begins a file; of those before, TensorBoard no longer shows the steps from `first` on."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"))
+        self._write(Event(session_log=SessionLog(status=SessionLog.START)), first)
+
+    def add(self, scalars: dict[str, float], step: int) -> None:
+        for name, value in scalars.items():
+            self._write(Event(summary=scalar(name, value)), step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, event: Event, step: int) -> None:
+        event.step, event.wall_time = step, time.time()
+        self._writer.write_event(event)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

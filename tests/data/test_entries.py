@@ -9,11 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rubik_jax.data import digests, entries, loader, volumes
+from rubik_jax.data import arrays_on_disk, digests, entries, loader, volumes
 from rubik_jax.data.cases import Case
 from rubik_jax.data.examples import Examples
 from rubik_jax.data.store import Store
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 from tests.preprocessing import scaled
 
 WINDOW = scaled(0, 100)
@@ -225,11 +225,11 @@ def test_refusals(cohort, tmp_path, nifti):
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_rest(cohort, tmp_path, monkeypatch):
-    def full(file, array):
+    def full(file, array, compress):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
+    monkeypatch.setattr(arrays_on_disk, "save", full)
+    with pytest.raises(RunError, match=r"no space left on the disk of .* needed, .* free"):
         build(cohort, tmp_path / "store")
     assert not kept(tmp_path / "store")

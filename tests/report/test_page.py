@@ -1,5 +1,6 @@
 """The page stands alone, is harmless whatever a run is called, and is there whole or not at all."""
 
+import errno
 import json
 import os
 import re
@@ -8,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 from rubik_jax.report import page, scores
 
 NASTY = 'runs/<script src="x">&amp;</script>'
@@ -187,19 +188,25 @@ def test_a_page_in_progress_reads_itself_again_and_a_finished_one_does_not(descr
     assert "refresh" not in stopped
 
 
-@pytest.mark.parametrize("blocked", ["write", "replace"])
-def test_a_page_that_cannot_be_written_leaves_the_old_one(describe, tmp_path, monkeypatch, blocked):
+@pytest.mark.parametrize(
+    ("number", "error", "words"),
+    [
+        (errno.ENOSPC, RunError, r"no space left on the disk of .*report\.html"),
+        (errno.EACCES, UserError, r"report\.html cannot be written"),
+    ],
+)
+def test_a_page_that_cannot_be_written_leaves_the_old_one(
+    describe, tmp_path, monkeypatch, number, error, words
+):
     old = written(tmp_path, describe("pretrain"), {}, [])
-    if blocked == "write":  # by a folder, which stops root as well
-        (tmp_path / f"{page.REPORT}.tmp").mkdir()
-    else:
 
-        def full(*_):
-            raise OSError(28, "No space left on device")
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(UserError, match=r"report\.html can't be written"):
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(error, match=words):
         page.write(tmp_path, describe("pretrain"), RESULTS, ["new"])
+    assert [path.name for path in tmp_path.iterdir()] == [page.REPORT]
     assert (tmp_path / page.REPORT).read_text(encoding="utf-8") == old
 
 

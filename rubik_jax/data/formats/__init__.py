@@ -1,5 +1,6 @@
 """Opens the volumes of all formats alike: a header now, the voxels when they are asked for."""
 
+import errno
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from functools import partial
@@ -8,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rubik_jax import failures
 from rubik_jax.data.formats import arrays, nifti, packed, records, walk
 from rubik_jax.data.formats.scan import SUFFIXES, Clip, Scan, beside
 from rubik_jax.data.formats.signatures import kind_of, slices_in
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 
 __all__ = ["SUFFIXES", "Clip", "Scan", "files", "find", "open_scan"]
 
@@ -152,9 +154,13 @@ def _told(path: Path, what: str) -> Iterator[None]:
     """Any error of a reader as one sentence; they have dozens of kinds for damaged files."""
     try:
         yield
-    except UserError:
+    except (UserError, RunError):
         raise
     except Exception as error:
+        # One scan that a disk can't give is a bad case; after other failures the scan may be sound.
+        system = isinstance(error, OSError) and error.errno != errno.EIO
+        if failure := failures.of_file(error, path) if system else None:
+            raise failure from error
         if isinstance(error, EOFError | packed.Damaged):
             what = "is damaged or cut short"
         said = getattr(error, "strerror", None) or str(error).strip().rpartition("\n")[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rubik_jax.data import npz
+from rubik_jax.data import npy, npz
 from rubik_jax.data.formats.scan import Scan, without_ones
 from rubik_jax.errors import UserError
 
@@ -21,13 +21,10 @@ def open_npy(path: Path) -> Scan:
         UserError: it is shorter than its header says.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "mmap" not in str(error):
-            raise
-        raise UserError(f"{path} is cut short: its header promises more than is there") from error
-    read = functools.partial(np.load, path, allow_pickle=False)
-    return _scan(path, array.shape, array.dtype, np.eye(4), read)
+        array = npy.mapped(path)
+    except EOFError as error:
+        raise UserError(f"{path} is cut short: {error}") from error
+    return _scan(path, array.shape, array.dtype, np.eye(4), functools.partial(_read_npy, path))
 
 
 def open_npz(path: Path, row: tuple[str, int] | None) -> Scan:
@@ -45,8 +42,8 @@ def open_npz(path: Path, row: tuple[str, int] | None) -> Scan:
         name, i = row
         if name not in headers or not 0 <= i < headers[name].shape[0]:
             raise UserError(f"{path} holds no row {i} of {name}: it holds {_told(headers)}")
-        shape, dtype = headers[name]
-        return _scan(path, shape[1:], dtype, np.eye(4), functools.partial(npz.row, path, name, i))
+        shape, dtype = headers[name].shape[1:], headers[name].dtype
+        return _scan(path, shape, dtype, np.eye(4), functools.partial(npz.row, path, name, i))
     volumes = [name for name in headers if name not in _GEOMETRY]
     found = volumes if len(volumes) == 1 else [name for name in _NAMES if name in volumes]
     if len(found) != 1:
@@ -55,10 +52,16 @@ def open_npz(path: Path, row: tuple[str, int] | None) -> Scan:
             f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
         )
     read = functools.partial(npz.load, path, found[0])
-    return _scan(path, *headers[found[0]], _affine(path, headers), read)
+    header = headers[found[0]]
+    return _scan(path, header.shape, header.dtype, _affine(path, headers), read)
 
 
-def _affine(path: Path, headers: dict[str, npz.Header]) -> np.ndarray:
+def _read_npy(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return npy.read(file)
+
+
+def _affine(path: Path, headers: dict[str, npy.Header]) -> np.ndarray:
     for name, shape in (("affine", (4, 4)), ("spacing", (3,))):
         if name in headers:
             if headers[name].shape != shape or headers[name].dtype.kind not in "iuf":
@@ -87,5 +90,5 @@ def _scan(
     return Scan(path, "NumPy", shape, dtype, affine, voxels)
 
 
-def _told(headers: dict[str, npz.Header]) -> str:
+def _told(headers: dict[str, npy.Header]) -> str:
     return ", ".join(f"{name} {list(header.shape)}" for name, header in headers.items()) or "none"

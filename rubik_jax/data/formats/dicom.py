@@ -135,7 +135,7 @@ def _read(slices: Sequence[Slice]) -> np.ndarray:
     dtypes = {one.dtype for one in slices}
     if len(dtypes) > 1 or np.dtype(np.float64) in dtypes:
         reader.SetOutputPixelType(SimpleITK.sitkFloat32)
-    array = itk.array_of(reader.Execute())
+    array = itk.array_of(itk.execute(reader))
     return array.reshape(without_ones(array.shape), order="F")
 
 

@@ -1,6 +1,7 @@
 """Reads NRRD and MetaImage by SimpleITK, once it is sure that their voxels are all there."""
 
 import re
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,6 @@ import SimpleITK
 from rubik_jax.data.formats import packed
 from rubik_jax.data.formats.scan import MOST_PACKED, Scan, without_ones
 from rubik_jax.errors import UserError
-
-# What ITK warns of on stderr, the readers here refuse in a sentence.
-SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
 _HEADER = 2**16
 _AXES = ("2", "3", "4")
@@ -27,6 +25,29 @@ _NAMES = {
     **{"complex of 32-bit float": "c8", "complex of 64-bit float": "c16"},
 }
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class _Quiet:
+    """ITK's switch for warnings is the process's: off while any thread reads, then as it was."""
+
+    def __init__(self):
+        self._lock, self._reading, self._before = threading.Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._reading:
+                self._before = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+                SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+            self._reading += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._reading -= 1
+            if not self._reading:
+                SimpleITK.ProcessObject.SetGlobalWarningDisplay(self._before)
+
+
+_quiet = _Quiet()
 
 
 class _Data(NamedTuple):
@@ -64,7 +85,7 @@ def open_scan(path: Path, kind: str) -> Scan:
         content = _unpacked(data, promised) if data and data.packed else None
         # Of NRRD, ITK alone knows which axis the components of a voxel have.
         if content is None or (kind == "NRRD" and components_of(reader) > 1):
-            return array_of(reader.Execute()).reshape(shape, order="F")
+            return array_of(execute(reader)).reshape(shape, order="F")
         stored = content.view(dtype.newbyteorder(data.order)).astype(dtype, copy=False)
         array = stored.reshape((components_of(reader), *reader.GetSize()), order="F")
         return np.moveaxis(array, 0, -1).reshape(shape, order="F")
@@ -77,8 +98,15 @@ def read_information(path: Path, kind: str) -> SimpleITK.ImageFileReader:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(_READERS[kind])
     reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    with _quiet:
+        reader.ReadImageInformation()
     return reader
+
+
+def execute(reader: SimpleITK.ImageFileReader | SimpleITK.ImageSeriesReader) -> SimpleITK.Image:
+    """What a reader reads, without ITK's warnings on stderr: the readers here refuse in words."""
+    with _quiet:
+        return reader.Execute()
 
 
 def shape_of(reader: SimpleITK.ImageFileReader) -> tuple[int, ...]:

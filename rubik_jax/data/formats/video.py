@@ -16,8 +16,6 @@ from rubik_jax.errors import UserError
 # too many.
 _SOUND = 0.9
 
-av.logging.set_level(av.logging.PANIC)  # what is wrong with a file is said in our own words
-
 
 def open_clip(path: Path, clip: Clip | None) -> Scan:
     """The clip of a video, uint8 [x, y, z, 3]: x along a row, y down a column, z in time.

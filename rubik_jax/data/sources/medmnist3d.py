@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rubik_jax.data import npz
+from rubik_jax.data import npy, npz
 from rubik_jax.data.cases import Case, Where, existing
 from rubik_jax.errors import UserError
 
@@ -36,8 +36,8 @@ def cases(where: Where) -> list[Case]:
     return [case for part in found for case in _part(file, part, headers)]
 
 
-def _part(file: Path, part: str, headers: dict[str, npz.Header]) -> list[Case]:
-    images, dtype = headers[f"{part}_images"]
+def _part(file: Path, part: str, headers: dict[str, npy.Header]) -> list[Case]:
+    images, dtype, *_ = headers[f"{part}_images"]
     if dtype != np.uint8 or len(images) != 4 or len(set(images[1:])) != 1:
         raise UserError(
             f"{part}_images in {file} is {dtype} {list(images)}: expected uint8 [n, s, s, s], "
