@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,10 @@ from jaxtyping import PyTree
 
 from rubik_jax import failures
 from rubik_jax.data.writing import whole
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 
 FOLDERS = {"latest": "checkpoints", "best": "best"}
+_BESIDE = 2**18  # bytes of the files beside the arrays
 _UNFINISHED = ".orbax-checkpoint-tmp"  # how the name ends that Orbax writes under
 
 
@@ -31,8 +33,8 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path):
-        logging.getLogger("absl").addFilter(_is_no_echo)
-        self._largest = 0  # bytes of a state that was to be written
+        self._sizes = dict.fromkeys(FOLDERS, 0)  # bytes of what was begun last
+        self._echoes = _Echoes()
         self._managers = {
             kind: ocp.CheckpointManager(
                 (Path(workdir) / folder).absolute(),
@@ -61,6 +63,7 @@ class Checkpoints:
         with self._writing(kind):
             manager.wait_until_finished()
             self.require_space(kind, state)
+            self._sizes[kind] = size(state)
             if kind == "best" and step in manager.all_steps():  # of before a resume, scored anew
                 manager.delete(step)
             if not manager.save(step, args=arguments, force=True):
@@ -69,9 +72,11 @@ class Checkpoints:
     def require_space(self, kind: str, state: PyTree) -> None:
         """Raises RunError where the disk has no space for a checkpoint of the state."""
         folder = Path(self._managers[kind].directory)
-        self._largest = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        if shutil.disk_usage(folder).free < self._largest:
-            raise failures.no_space(folder, self._largest)
+        begun = sum(self._sizes.values())
+        if shutil.disk_usage(folder).free < begun + size(state):
+            self.wait()  # what was begun is on the disk then, and isn't counted twice
+            if shutil.disk_usage(folder).free < size(state):
+                raise failures.no_space(folder, size(state))
 
     def describe_anew(self, kind: str, description: dict[str, Any]) -> None:
         """Changes what the latest or best checkpoint says of itself; its arrays stay."""
@@ -106,9 +111,16 @@ class Checkpoints:
         Raises:
             RunError: the disk is full or fails; the checkpoint before is still there.
         """
+        failed = []
         for kind, manager in self._managers.items():
-            with self._writing(kind):
-                manager.wait_until_finished()
+            try:
+                with self._writing(kind):
+                    manager.wait_until_finished()
+                self._sizes[kind] = 0
+            except RunError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def close(self) -> None:
         """Waits, then lets go; raises as `wait`."""
@@ -117,7 +129,7 @@ class Checkpoints:
         finally:
             for manager in self._managers.values():
                 manager.close()
-            logging.getLogger("absl").removeFilter(_is_no_echo)
+        self._echoes.stop()  # after an error they may come until the process ends
 
     @contextmanager
     def _writing(self, kind: str) -> Iterator[None]:
@@ -126,7 +138,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            failure = failures.of_file(error, folder, needed=self._largest)
+            failure = failures.of_file(error, folder, needed=self._sizes[kind])
             if failure is None:
                 raise
             for left in folder.glob(f"*{_UNFINISHED}"):
@@ -177,9 +189,31 @@ def _description(checkpoint: Path) -> Path:
     return checkpoint / "description" / "metadata"
 
 
-def _is_no_echo(record: logging.LogRecord) -> bool:
-    """Whether a log record is more than an error of Orbax's threads, which `wait` raises."""
-    return record.levelno < logging.ERROR or "orbax" not in Path(record.pathname).parts
+def size(state: PyTree) -> int:
+    """The bytes that a checkpoint of the state takes on a disk, at most."""
+    return _BESIDE + sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+
+class _Echoes:
+    """Drops what Orbax's threads print of an error that `Checkpoints.wait` raises."""
+
+    def __init__(self):
+        self._before = sys.unraisablehook
+        sys.unraisablehook = self._show
+        logging.getLogger("absl").addFilter(self._is_none)
+
+    def stop(self) -> None:
+        logging.getLogger("absl").removeFilter(self._is_none)
+        if sys.unraisablehook == self._show:
+            sys.unraisablehook = self._before
+
+    def _show(self, raised: Any) -> None:
+        if str(raised.exc_value) != "Event loop is closed":  # by the first of several errors
+            self._before(raised)
+
+    @staticmethod
+    def _is_none(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR or "orbax" not in Path(record.pathname).parts
 
 
 @contextmanager

@@ -26,7 +26,7 @@ _MEMORY = re.compile(
     r"(?i)out of memory|out_of_memory|unable to allocate|failed to allocate|bad_alloc|"
     r"cannot allocate memory"
 )
-_AMOUNT = re.compile(r"(?i)allocat\w* (?:of )?(\d+) bytes|allocate ([\d.]+) ?([KMGT])i?B")
+_AMOUNT = re.compile(r"(?i)allocat\w* (?:of )?(\d+) bytes|allocate ([\d.]+) ?([KMGTPE])i?B")
 _DEVICE = ("JaxRuntimeError", "XlaRuntimeError")
 
 
@@ -118,7 +118,7 @@ def _of_memory(error: BaseException, config: Mapping[str, Any]) -> RunError | No
     asked = _AMOUNT.search(text)
     size = ""
     if asked:
-        power = 0 if asked[1] else 1 + "KMGT".index(asked[3].upper())
+        power = 0 if asked[1] else 1 + "KMGTPE".index(asked[3].upper())
         size = f" ({amount(float(asked[1] or asked[2]) * 1024**power)} more was requested)"
     tries = "; ".join(_less(config)) or "try smaller volumes or batches"
     return RunError(

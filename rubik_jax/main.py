@@ -28,7 +28,15 @@ from rubik_jax import (
 )
 from rubik_jax.arguments import MODES
 from rubik_jax.data.cases import short
-from rubik_jax.errors import DONE, FAILED, MISTAKE, Interrupted, RunError, UserError
+from rubik_jax.errors import (
+    DONE,
+    FAILED,
+    MISTAKE,
+    ArgumentError,
+    Interrupted,
+    RunError,
+    UserError,
+)
 from rubik_jax.modes.posing import TASKS
 from rubik_jax.report.progress import print_anywhere
 
@@ -84,7 +92,7 @@ def main(argv: list[str]) -> int:
                 print(manual.short())
             command = _parse(given)
             if command.mode != "prepare":
-                parallel.require_devices()
+                _require_devices()
             kept = command.folder.absolute().parent / COMPILED
             typed = shlex.join(["python", "-m", "rubik_jax.main", *argv[1:]])
             with _claimed(command), parallel.keep_compiled(kept, make=not command.dry_run):
@@ -126,6 +134,13 @@ def _within(path: Path, folder: Path) -> bool:
 def _one_line(sentence: str) -> str:
     """The sentence with line breaks and the like, which names may hold, written as escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
+
+
+def _require_devices() -> None:
+    try:
+        parallel.require_devices()
+    except ArgumentError as error:  # about a variable of the environment, not a knob
+        raise UserError(str(error)) from error
 
 
 def _known(error: Exception, command: Command | None) -> UserError | RunError | None:

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
-from rubik_jax.errors import ArgumentError
+from rubik_jax.errors import ArgumentError, RunError
 from rubik_jax.inference import Forward, respond_to
 from rubik_jax.report.progress import say
 from rubik_jax.types import DEVICES
@@ -42,7 +42,7 @@ def require_devices() -> None:
     """Has jax look for its devices.
 
     Raises:
-        UserError: $JAX_PLATFORMS or $JAX_PLATFORM_NAME names what this machine doesn't have.
+        ArgumentError: $JAX_PLATFORMS or $JAX_PLATFORM_NAME names what this machine doesn't have.
     """
     try:
         jax.local_devices()
@@ -52,9 +52,10 @@ def require_devices() -> None:
         if given is None:
             raise
         value, there = os.environ[given], " or ".join(_platforms()) or "none"
-        raise UserError(
-            f"{given} is {value!r}, for which jax finds no device here; expected {there}, or that "
-            "the variable isn't set; a GPU or a TPU needs its own package of jax"
+        raise ArgumentError(
+            given,
+            f"is {value!r}, for which jax finds no device here; expected {there}, or that the "
+            "variable isn't set; a GPU or a TPU needs its own package of jax",
         ) from error
 
 
@@ -80,7 +81,8 @@ def keep_compiled(folder: Path, *, make: bool = True) -> Iterator[None]:
     $JAX_COMPILATION_CACHE_DIR names another place, and then jax's other variables count as well.
     Beyond `KEPT` bytes the programs go that were used the longest ago. A folder that can't be read
     or written does no harm; one that others can write is left alone, since what lies there is
-    executed. A mistake (UserError) within leaves no folder that wasn't there.
+    executed. An error within leaves no folder that wasn't there, unless the machine failed
+    (RunError) and the same command goes on.
 
     Args:
         folder: where the programs lie.
@@ -98,7 +100,9 @@ def keep_compiled(folder: Path, *, make: bool = True) -> Iterator[None]:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         try:
             yield
-        except UserError:
+        except RunError:
+            raise
+        except Exception:
             for made in missing:
                 with suppress(OSError):
                     shutil.rmtree(made) if made == folder else made.rmdir()

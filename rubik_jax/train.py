@@ -116,7 +116,7 @@ def fit(
 
 
 @contextmanager
-def _closing(*written: Checkpoints | Records) -> Iterator[None]:
+def _closing(*written: Any) -> Iterator[None]:
     """Closes them; where the work fails, its error counts, and not those of closing."""
     try:
         yield

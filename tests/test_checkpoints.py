@@ -1,6 +1,8 @@
 """Checkpoints give back what went in, or one sentence on why they can't."""
 
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rubik_jax import checkpoints
+from rubik_jax import checkpoints, train
 from rubik_jax.checkpoints import Checkpoints
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 from rubik_jax.step import State
 
 DESCRIPTION = {
@@ -162,3 +164,64 @@ def test_a_run_cannot_go_on_from_a_harmed_checkpoint(lone, tmp_path):
     with pytest.raises(UserError, match="can't be read whole"):
         reader.restore("latest", LONE)
     reader.close()
+
+
+def test_a_checkpoint_that_has_no_space_is_not_begun_and_the_one_before_stays(
+    tmp_path, monkeypatch
+):
+    writer = Checkpoints(tmp_path)
+    writer.save("latest", 2, state(2), DESCRIPTION)
+    writer.wait()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(RunError, match=r"no space left on the disk of .*kB needed, 1 kB free"):
+        writer.save("latest", 4, state(4), DESCRIPTION)
+    writer.close()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2"]
+
+
+FILL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from rubik_jax.checkpoints import Checkpoints
+from rubik_jax.errors import RunError
+from rubik_jax.train import _closing
+def state(n):
+    return {str(i): np.random.default_rng(i).standard_normal(n, np.float32) for i in range(9)}
+writer = Checkpoints(Path(sys.argv[1]))
+writer.save("latest", 1, state(99), {})
+writer.wait()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with _closing(writer):
+        for kind in ("best", "latest"):
+            writer.save(kind, 2, state(200_000), {})
+        writer.wait()
+except RunError as error:
+    print(error)
+"""
+
+
+def test_what_the_disk_refuses_of_a_checkpoint_is_one_sentence_and_leaves_the_one_before(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", FILL, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "would be larger than its disk" in run.stdout and run.stdout.count("\n") == 1
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    assert not list((tmp_path / "best").iterdir())
+
+
+def test_an_error_is_not_replaced_by_one_of_closing():
+    class Broken:
+        def close(self):
+            closed.append(self)
+            raise RuntimeError("of closing")
+
+    closed = []
+    with pytest.raises(KeyError, match="the first"), train._closing(Broken(), Broken()):
+        raise KeyError("the first")
+    assert len(closed) == 2
+    with pytest.raises(RuntimeError, match="of closing"), train._closing(Broken()):
+        pass

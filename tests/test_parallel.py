@@ -12,7 +12,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from rubik_jax import parallel
-from rubik_jax.errors import UserError
+from rubik_jax.errors import ArgumentError, UserError
 
 
 def test_every_window_gets_its_own_answer():
@@ -147,7 +147,7 @@ def test_a_platform_that_is_not_there_is_a_mistake(monkeypatch):
 
         monkeypatch.setattr(jax, "local_devices", missing)
         monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-        with pytest.raises(UserError, match=r"JAX_PLATFORMS is 'cuda', .*expected cpu, or"):
+        with pytest.raises(ArgumentError, match=r"JAX_PLATFORMS is 'cuda', .*expected cpu, or"):
             parallel.require_devices()
 
 

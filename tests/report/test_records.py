@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from rubik_jax.report.records import Records, read
@@ -74,3 +75,14 @@ def test_tensorboard_gets_every_number_under_its_part_without_a_word(tmp_path, c
         ("train/rate", 1, 0.25),
         ("validation/loss", 2, 0.5),
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_an_error_where_it_is_written_and_no_wait_without_end(tmp_path, monkeypatch):
+    records = Records(tmp_path, 0)
+    with Path("/dev/full").open("wb", buffering=0) as full, monkeypatch.context() as patched:
+        patched.setattr(records._events._writer._py_recordio_writer, "_writer", full)
+        for step in range(1, 99):
+            with pytest.raises(OSError, match="No space left"):
+                records.write("train", step, {"loss": 1.0})
+    records.close()
