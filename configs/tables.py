@@ -57,8 +57,8 @@ def get_config(text: str | None = None) -> ConfigDict:
     # The rows, in their order; more are rotation, plus, reconstruct, restore, contrast.
     c.strategies = ("scratch", "action", "ordering", "rubik")
     c.targets = cohort.targets  # classify, unet, duc
-    # As data.labelled: a table for each. A miniature cohort has no eight cases to train on.
-    c.labelled = ("2",) if arg.debug else cohort.labelled
+    # As data.labelled: a table for each. A miniature cohort has 5 cases to train on, of 4 classes.
+    c.labelled = ("4",) if arg.debug else cohort.labelled
     c.seeds = cohort.seeds  # a run for each
     c.pretrainings = 1  # of each strategy; the seeds take turns with them
     c.games = ConfigDict(pretrain.PROXIES)  # how a strategy's proxy differs from config.pretrain's

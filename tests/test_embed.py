@@ -140,7 +140,8 @@ def test_probing_changes_nothing_that_is_trained(cohort, probed):
     found = [r for r in records.read(probed / "metrics.jsonl") if r["part"] == "probe"]
     assert [r["step"] for r in found] == [0, 1, 2, 3]
     for name in ("knn", "linear"):
-        assert all(0 <= r[f"{name}_accuracy"] <= 1 and r[f"{name}_chance"] == 0.5 for r in found)
+        assert all(0 <= r[f"{name}_accuracy"] <= 1 for r in found)
+        assert {r[f"{name}_chance"] for r in found} == {1}  # there is one validation case
     assert main(command(cohort, "pretrain", "plain", *PUZZLE, LABELS, "--config.steps=3")) == 0
     plain, same = (
         checkpoints.read(checkpoints.find(cohort / name)) for name in ("plain", "probed")

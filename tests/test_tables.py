@@ -315,15 +315,20 @@ def test_an_estimate_is_of_the_knobs_it_is_asked_for(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("labelled", "said"),
-    [("ten", "expected 'all', a number"), ("99", "config.labelled is '99': expected 1 to 5")],
+    [
+        ("ten", "expected 'all', a number"),
+        ("99", "config.labelled is '99': expected 1 to 5"),
+        ("3", "have 4 classes"),
+    ],
 )
 def test_labels_that_there_are_not_are_refused_at_once(tmp_path, capsys, labelled, said):
     places = {"path": "scans", "store": "store"}
     paths = [f"--config.data.{knob}={tmp_path / name}" for knob, name in places.items()]
     words = ["main", "--mode=tables", "--config=configs/tables.py:debug", *paths]
-    plan = [f"--workdir={tmp_path / 'plan'}", f"--config.labelled=('3','{labelled}')"]
+    plan = [f"--workdir={tmp_path / 'plan'}", f"--config.labelled=('4','{labelled}')"]
     assert main([*words, *plan]) == 2
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "plan").exists()
 
 
 def test_the_split_is_that_which_is_asked_for(tmp_path, capsys):
