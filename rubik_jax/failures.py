@@ -27,6 +27,7 @@ _MEMORY = re.compile(
     r"cannot allocate memory"
 )
 _AMOUNT = re.compile(r"(?i)allocat\w* (?:of )?(\d+) bytes|allocate ([\d.]+) ?([KMGTPE])i?B")
+_NOTHING = 2**24  # bytes; a disk with more isn't full
 _DEVICE = ("JaxRuntimeError", "XlaRuntimeError")
 
 
@@ -46,6 +47,8 @@ def known(
     for each in _chain(error):
         named = getattr(each, "filename", None)
         path = Path(named) if isinstance(named, str) else folder
+        if path == folder and folder and _number(each) == errno.ENOSPC and not _is_full(folder):
+            path = None  # it's another disk, of the output perhaps
         found = of_file(each, path) or _of_memory(each, config or {})
         if found:
             return found
@@ -89,16 +92,16 @@ def of_file(
 
 def no_space(path: Path | None, needed: int = 0, *, quota: bool = False) -> RunError:
     """That a disk is full; see `of_file`."""
-    nearest = (
-        next((p for p in (path, *path.absolute().parents) if p.exists()), None) if path else None
-    )
-    free = [] if nearest is None or quota else [f"{amount(shutil.disk_usage(nearest).free)} free"]
-    wanted = [f"{amount(needed)} needed"] if needed else []
-    figures = f" ({', '.join(wanted + free)})" if wanted + free else ""
+    figures = [f"{amount(needed)} needed"] if needed else []
+    if path and not quota:
+        nearest = next(each for each in (path, *path.absolute().parents) if each.exists())
+        figures += [f"{amount(shutil.disk_usage(nearest).free)} free"]
+        if os.statvfs(nearest).f_favail == 0 < os.statvfs(nearest).f_files:
+            figures += ["no more files there, df -i"]
     what = "your quota is used up" if quota else "there is no space left"
-    return RunError(
-        f"{what} on the disk of {path or 'a file'}{figures}: make room there, and {AGAIN}"
-    )
+    where = f"on the disk of {path}" if path else "where the command writes"
+    found = f" ({', '.join(figures)})" if figures else ""
+    return RunError(f"{what} {where}{found}: make room there, and {AGAIN}")
 
 
 def amount(count: float) -> str:
@@ -110,6 +113,11 @@ def amount(count: float) -> str:
     return f"{count:.3g} {units[0]}"
 
 
+def _is_full(folder: Path) -> bool:
+    nearest = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    return shutil.disk_usage(nearest).free < _NOTHING or os.statvfs(nearest).f_favail == 0
+
+
 def _of_memory(error: BaseException, config: Mapping[str, Any]) -> RunError | None:
     text = str(error)
     on_device = any(kind.__name__ in _DEVICE for kind in type(error).__mro__)
@@ -119,15 +127,15 @@ def _of_memory(error: BaseException, config: Mapping[str, Any]) -> RunError | No
     size = ""
     if asked:
         power = 0 if asked[1] else 1 + "KMGTPE".index(asked[3].upper())
-        size = f" ({amount(float(asked[1] or asked[2]) * 1024**power)} more was requested)"
-    tries = "; ".join(_less(config)) or "try smaller volumes or batches"
+        size = f" ({amount(float(asked[1] or asked[2]) * 1024**power)} was requested)"
+    tries = "; ".join(_less(config, on_device)) or "try smaller volumes or batches"
     return RunError(
         f"out of memory on the {'device' if on_device else 'host'}{size}: {tries}; or where more "
         f"is free, {AGAIN}"
     )
 
 
-def _less(config: Mapping[str, Any]) -> Iterator[str]:
+def _less(config: Mapping[str, Any], on_device: bool) -> Iterator[str]:
     """What would take less memory, by the knobs that a config has."""
 
     def value(knob: str) -> Any:
@@ -139,7 +147,8 @@ def _less(config: Mapping[str, Any]) -> Iterator[str]:
     def listed(*names: str) -> str:
         return ", ".join(f"config.{n}={value(n)}" for n in names if value(n) is not None)
 
-    if less := listed("batch_size", "window", "proxy.cube", "inference.batch_size", "data.workers"):
+    sizes = ("batch_size", "window", "proxy.cube", "inference.batch_size")
+    if less := listed(*sizes, *(() if on_device else ("data.workers",))):
         yield f"try less than {less}"
     if value("accumulate") is not None:
         yield f"more than {listed('accumulate')}"

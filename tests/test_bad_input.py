@@ -449,6 +449,12 @@ KINDS = {
     "fewer cases than dataset.json counts": Kind(
         counted, ("counts 3 training cases", "imagesTr holds 1"), DECLARED
     ),
+    "npy of records": Kind(
+        lambda r: saved(r, np.save, "a.npy", np.zeros((4, 5, 6), [("a", "<f4"), ("b", "<i2")])),
+        ("a.npy", "records", "one number a voxel"),
+        OTHER,
+        "pretrain",
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def words(error, *more) -> str:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (OSError(errno.ENOSPC, "x"), "RunError: there is no space left on the disk of {}"),
+        (OSError(errno.ENOSPC, "x"), "RunError: there is no space left on the disk of {} (0 bytes"),
         (ValueError(TENSORSTORE.format("No space left on device", 28)), "RunError: there is no sp"),
         (OSError("10560 requested and 8128 written"), "RunError: there is no space left"),
         (OSError(errno.EDQUOT, "x"), "RunError: your quota is used up on the disk of {}"),
@@ -42,8 +43,19 @@ def words(error, *more) -> str:
         (OSError(errno.ESTALE, "x"), "RunError: the disk of {} fails (Stale file handle)"),
     ],
 )
-def test_what_a_disk_refuses_has_a_sentence(tmp_path, error, expected):
+def test_what_a_disk_refuses_has_a_sentence(tmp_path, monkeypatch, error, expected):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
     assert words(error, tmp_path).startswith(expected.format(tmp_path))
+
+
+def test_a_disk_that_is_not_full_is_not_blamed(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**12))
+    assert "left where the command writes: make" in words(OSError(errno.ENOSPC, "x"), tmp_path)
+    assert f"left on the disk of {tmp_path} (1 TB free" in words(
+        OSError(errno.ENOSPC, "x", str(tmp_path)), tmp_path / "other"
+    )
 
 
 def test_the_space_that_is_needed_and_free_is_named(tmp_path):
@@ -64,7 +76,7 @@ def test_memory_names_the_knobs_that_take_it():
     with pytest.raises(MemoryError) as caught:
         np.empty(2**50, np.float32)
     found = words(caught.value, None, config)
-    assert found.startswith("RunError: out of memory on the host (4.5e+03 TB more was requested)")
+    assert found.startswith("RunError: out of memory on the host (4.5e+03 TB was requested)")
     named = {
         "batch_size": config["batch_size"],
         "window": config["window"],
@@ -91,7 +103,7 @@ def test_memory_names_the_knobs_that_take_it():
 def test_a_devices_memory_is_told_by_what_xla_says(text, size):
     found = words(jax.errors.JaxRuntimeError(text), None, {})
     assert found.startswith("RunError: out of memory on the device")
-    assert not size or f"({size} more was requested)" in found
+    assert not size or f"({size} was requested)" in found
 
 
 def test_what_a_failure_was_raised_from_counts(tmp_path):
