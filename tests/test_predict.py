@@ -216,7 +216,7 @@ def test_classes_fill_a_table(cases, tmp_path):
     assert len({row["p_well"] for row in rows}) == len(AXES)
 
 
-def test_progress_is_told_of_every_case(cases, tmp_path, capsys):
+def test_progress_is_told_of_every_case(cases, tmp_path, capsys, monkeypatch):
     said = []
 
     def told(done, total):
@@ -224,6 +224,7 @@ def test_progress_is_told_of_every_case(cases, tmp_path, capsys):
         yield from done
 
     assert len(_masks(cases, tmp_path / "out", progress=told)) == said[0] == len(AXES)
+    monkeypatch.setattr(progress, "SILENCE", -1)
     _masks(cases, tmp_path / "out", progress=partial(progress.track, what="predicting"))
     assert "predicting: 4 of 4" in capsys.readouterr().out
 
