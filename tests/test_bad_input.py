@@ -1,6 +1,6 @@
 """Whatever is wrong with the data ends in one sentence that names it, and nothing is half done.
 
-`python -m tests.test_bad_input > docs/bad_input.md` writes the table of all of them.
+`python -m tests.test_bad_input` writes the table of all of them into docs/bad_input.md.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import locale
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -492,17 +493,30 @@ def test_bad_input_gets_one_sentence_and_status_2(tmp_path, capsys, what):
     assert not list((root / "store").glob("*.tmp"))
 
 
-INTRODUCTION = """\
+DOCUMENT = Path(__file__).parents[1] / "docs" / "bad_input.md"
+HEADING = "## Files and knobs\n"
+INTRODUCTION = """
 Each was made of a sound folder and given to `--mode=prepare`; training refuses it in the same
 words. With `--config.data.on_bad=skip` cases that can't be used are left out instead, and listed
-with what is said here. Written by `python -m tests.test_bad_input > docs/bad_input.md`.
+with what is printed here. Nothing is lost. The test of each row is
+`tests/test_bad_input.py::test_bad_input_gets_one_sentence_and_status_2`; this part is written by
+`python -m tests.test_bad_input`.
 """
 
 
+def test_every_row_names_a_test_that_there_is():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", DOCUMENT.read_text(encoding="utf-8"))
+    assert len(named) > 30
+    for file, test in named:
+        text = (DOCUMENT.parents[1] / file).read_text(encoding="utf-8")
+        assert f"\ndef {test}(" in text, f"{file}::{test}"
+
+
 def report() -> str:
-    """The table of all kinds, as Markdown."""
-    rows = ["# What is said of bad input\n", INTRODUCTION]
-    rows += ["| input | status | what is said |", "| --- | --- | --- |"]
+    """The document with the table of all kinds anew."""
+    by_hand = DOCUMENT.read_text(encoding="utf-8").partition(HEADING)[0]
+    rows = [by_hand + HEADING + INTRODUCTION]
+    rows += ["| input | status | what is printed |", "| --- | --- | --- |"]
     for what, kind in KINDS.items():
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             status, sentence = said(kind, Path(folder) / "data")
@@ -513,8 +527,8 @@ def report() -> str:
             .replace("DATA/", "")
         )
         rows.append(f"| {what} | {status} | {sentence.replace('|', chr(92) + '|')} |")
-    return "\n".join(rows)
+    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":
-    print(report())
+    DOCUMENT.write_text(report(), encoding="utf-8")
