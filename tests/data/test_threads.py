@@ -23,6 +23,7 @@ def switching():
     def turn(*_):
         pass
 
+    gc.freeze()  # what other tests left needn't be looked through again and again
     gc.callbacks.append(turn)
     gc.set_threshold(20)
     sys.setswitchinterval(1e-6)
@@ -30,6 +31,7 @@ def switching():
     sys.setswitchinterval(interval)
     gc.set_threshold(*threshold)
     gc.callbacks.remove(turn)
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +56,8 @@ def reads(folder, i):
     """All that a thread reads of NumPy's files."""
     path = folder / f"{i % FILES}.npy"
     yield arrays_on_disk.load(path, VOXELS.shape, VOXELS.dtype)
-    yield formats.open_scan(path).voxels()
-    if i % 10 == 0:
+    if i % 10 == 0:  # the checks of types, in tests alone, make these slow
+        yield formats.open_scan(path).voxels()
         yield formats.open_scan(folder / "a.npz").voxels()
         yield npz.load(folder / "a.npz", "image")
 
