@@ -154,7 +154,7 @@ def _told(path: Path, what: str) -> Iterator[None]:
     """Any error of a reader as one sentence; they have dozens of kinds for damaged files."""
     try:
         yield
-    except (UserError, RunError):
+    except (UserError, RunError, MemoryError):
         raise
     except Exception as error:
         # One scan that a disk can't give is a bad case; after other failures the scan may be sound.
