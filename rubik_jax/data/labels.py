@@ -76,13 +76,11 @@ def _root(path: str | Path | None) -> Path:
 
 
 def _by_number(written: Iterable[str]) -> dict[str, str]:
-    """What is written -> the class, where all are numbers, of which 1, 1.0 and 1,00 are one.
+    """What is written -> the class, of what is a number; 1, 1.0 and 1,00 are one.
 
     Codes such as 01 keep their zeros, unless the same number is written in another way as well.
     """
-    written = {*written}
-    if not all(_NUMBER.fullmatch(value) for value in written):
-        return {}
+    written = {value for value in written if _NUMBER.fullmatch(value)}
     spellings: dict[Decimal, set[str]] = defaultdict(set)
     for value in written:
         spellings[Decimal(value.replace(",", "."))].add(value)
