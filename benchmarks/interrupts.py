@@ -197,7 +197,8 @@ def _left(folder: Path) -> dict[str, Any]:
     ]
     results = run / "results.json"
     found["results"] = json.loads(results.read_text()) if results.exists() else {}
-    store = sorted((folder / "store").glob("*"))
+    # Hidden are what is known of files by their times, which a first and a second run differ in.
+    store = sorted((folder / "store").glob("[!.]*"))
     found["store"] = {path.name.rpartition("-")[0] + path.suffix: _content(path) for path in store}
     return found
 

@@ -121,14 +121,16 @@ def _missing(folder: Path) -> list[Path]:
 
 def _take(folder: Path, stale: float) -> Path | None:
     """The file of the claim that this process made, or None where another holds the folder."""
-    home = _path(folder, 0).parent
+    home, failures = _path(folder, 0).parent, 0
     for _ in range(TRIES):
         try:
             home.mkdir(parents=True, exist_ok=True)
         except (FileNotFoundError, FileExistsError) as error:
-            if home.exists() and not home.is_dir():
+            # Another process has just deleted what it made, or it can't be made at all.
+            failures += 1
+            if failures == TRIES or (home.exists() and not home.is_dir()):
                 raise _refused(folder, error) from error
-            continue  # another process has just deleted what it made
+            continue
         except OSError as error:
             raise _refused(folder, error) from error
         try:

@@ -217,3 +217,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         pass
     assert holder(tmp_path / "cell") is None
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    said = r"link can't be claimed: .*; expected a folder"
+    with pytest.raises(UserError, match=said), claims.hold(tmp_path / "link"):
+        pass
