@@ -50,7 +50,7 @@ PHASES = {
     "training": Phase((*TRAIN, *OFTEN), lambda said, folder: "compiled in" in said),
     "evaluating": Phase(("--mode=evaluate",), lambda said, folder: True, trained=True),
     "checkpointing": Phase(
-        (*TRAIN, *ALWAYS), lambda said, folder: any((folder / "run").glob("*/*tmp*"))
+        (*TRAIN, *ALWAYS), lambda said, folder: any((folder / "run/checkpoints").glob("*tmp*"))
     ),
 }
 
