@@ -56,7 +56,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     if config.task == "segment":
         sizes = decoder_sizes(outputs(run.task.about), run.task.channels, config.model.to_dict())
         said = ", ".join(f"{head} {estimate.number(size)}" for head, size in sizes.items())
-        say(f"new parameters of a decoder: {said.strip()}; here {config.model.head}")
+        say(f"new parameters of a decoder: {said}; here {config.model.head}")
     if begun:
         kept = ("transfer", "transfer_rows")
         initial, origin = None, {name: before[name] for name in kept if name in before}

@@ -25,9 +25,9 @@ def compiled(step: Any, copies: int, seconds: float) -> str:
         copies: how many steps are written out in it; XLA counts what's in a loop once.
         seconds: how long it took to compile.
     """
+    work = number(operations(step) / copies, "FLOP")
     return (
-        f"step: {number(operations(step) / copies)}FLOP per device, {size(memory(step))} of its "
-        f"memory; compiled in {seconds:.0f} s"
+        f"step: {work} per device, {size(memory(step))} of its memory; compiled in {seconds:.0f} s"
     )
 
 
@@ -45,12 +45,12 @@ def memory(step: Any) -> int:
     ) - getattr(needed, "alias_size_in_bytes", 0)
 
 
-def number(value: float) -> str:
-    """A count with its prefix, e.g. 1.2 M."""
+def number(value: float, unit: str = "") -> str:
+    """A count with its prefix, e.g. 1.2 M, and a unit."""
     for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= scale:
-            return f"{value / scale:.3g} {prefix}"
-    return f"{value:.3g} "
+            return f"{value / scale:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}".strip()
 
 
 def size(value: float) -> str:

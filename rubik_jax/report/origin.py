@@ -51,7 +51,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, list[str]]:
     return {
         f"{part}, {status}": [
             str(len(those)),
-            number(sum(math.prod(_shape(row)) for row in those)).strip(),
+            number(sum(math.prod(_shape(row)) for row in those)),
             MEANINGS[status],
         ]
         for (part, status), those in found.items()

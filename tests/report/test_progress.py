@@ -113,7 +113,7 @@ def test_fewer_items_than_were_expected_are_not_counted_as_all(said):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0, "0 "), (999, "999 "), (1234, "1.23 k"), (1.5e6, "1.5 M"), (2e9, "2 G"), (3e12, "3 T")],
+    [(0, "0"), (999, "999"), (1234, "1.23 k"), (1.5e6, "1.5 M"), (2e9, "2 G"), (3e12, "3 T")],
 )
 def test_numbers_have_prefixes(value, shown):
     assert estimate.number(value) == shown
@@ -132,7 +132,7 @@ def test_parameters_are_counted_by_part():
         "encoder": {"kernel": jnp.zeros((10, 100)), "bias": jnp.zeros(200)},
         "head": jnp.zeros(()),
     }
-    assert estimate.parameters(params) == "parameters: 1.2 k (encoder 1.2 k, head 1 )"
+    assert estimate.parameters(params) == "parameters: 1.2 k (encoder 1.2 k, head 1)"
 
 
 def test_what_a_platform_does_not_tell_counts_as_nothing():
