@@ -6,8 +6,8 @@ python -m rubik_jax.main --config=configs/pretrain.py:cohort=folder --workdir=ru
     --config.data.path=SCANS --config.data.modalities="('**/*_t1.nii.gz','**/*_t2.nii.gz')"
 
 Arguments: cohort=phantom|hippocampus|haemorrhage|brats|adrenal|folder, net=vgg|resnet,
-grid=2|3|2x2x1|..., heads=tied|joint, proxy=rubik|ordering|rotation|plus for the game or parts of
-it, and debug for the same in miniature. Other games on the same windows: configs/reconstruct.py,
+grid=2|3|2x2x1|..., heads=paper|tied|joint, proxy=rubik|ordering|rotation|plus for the game or parts
+of it, and debug for the same in miniature. Other games on the same windows: configs/reconstruct.py,
 restore.py and contrast.py.
 
 Reached on held-out cases of hippocampus with config.steps=800 on one CPU core (docs/results.md;
@@ -131,8 +131,9 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.proxy.turns = "half"  # or all (24, cubes with equal sides), none
     c.proxy.masking = 0.0  # probability that a cube is masked, as in Rubik's Cube+
     c.proxy.curriculum = ConfigDict()
-    # Joint heads learn turns faster once they know the order; tied ones need no such help.
-    joint = common.choose("heads", arg.heads, {"tied": False, "joint": True})
+    # Joint heads learn turns faster once they know the order; tied ones need no such help, and the
+    # paper has none.
+    joint = common.choose("heads", arg.heads, {"paper": False, "tied": False, "joint": True})
     both = joint and arg.proxy in ("rubik", "plus")
     c.proxy.curriculum.hold = 300 if both else 0  # steps during which no cube is turned
     c.proxy.curriculum.ramp = 400 if both else 0  # steps until every cube is free to turn
@@ -144,8 +145,11 @@ def get_config(text: str | None = None) -> ConfigDict:
     c.loss.gamma = 0.5  # of the masking loss
     c.loss.reduction = "sum"  # or mean: of rotation and masking loss over the cubes
 
-    c.model.projection = 64  # length of a cube's vector
-    c.model.heads = arg.heads  # tied: weights shared by the places; or joint, the paper's
+    c.model.projection = 64  # length of a cube's vector; 0 for its features as they are
+    c.model.pooling = "none"  # or average: of a cube's features before that, whose places it loses
+    # paper: one layer over the vectors of all cubes for each task; tied: each cube answers for
+    # itself, by weights that all share; joint: as paper, with a hidden layer and normalised.
+    c.model.heads = arg.heads
     c.model.hidden = 256 if joint else 0  # joint: width of the order head's hidden layer
     if arg.debug:
         c.model.projection = 16

@@ -101,6 +101,9 @@ def settled(workdir: Path) -> dict[str, Any]:
     config = read(workdir / CONFIG)
     if encoder := config.get("model", {}).get("encoder"):
         encoder.setdefault("remat", "none")
+    for run in (config, config.get("pretrain", {})):
+        if "heads" in run.get("model", {}):
+            run["model"].setdefault("pooling", "none")
     if data := config.get("data"):
         data.setdefault("geometry", "affine")
     for run in (config, config.get("segment", {})):  # of a run, or of a plan of runs

@@ -28,6 +28,7 @@ VARIANTS = [
     "phantom,proxy=ordering",
     "phantom,proxy=rotation",
     "phantom,proxy=plus",
+    "phantom,heads=paper",
     "folder,heads=joint",
 ]
 
@@ -81,7 +82,13 @@ def test_other_games_have_the_window_the_encoder_and_the_budget_of_the_puzzle(ga
             proxy.check_sides(sides, c.proxy.get(sides, (1, 1, 1)), c.window)
 
 
-@pytest.mark.parametrize("heads", ["tied", "joint"])
+def test_the_papers_heads_have_neither_a_hidden_layer_nor_a_curriculum():
+    c = pretrain.get_config("cohort=brats,heads=paper")
+    assert (c.model.heads, c.model.hidden) == ("paper", 0)
+    assert set(c.proxy.curriculum.to_dict().values()) == {0}
+
+
+@pytest.mark.parametrize("heads", ["paper", "tied", "joint"])
 def test_parts_of_the_puzzle_are_the_puzzle_without_the_others(heads):
     rubik, ordering, rotation, plus = (
         pretrain.get_config(f"proxy={name},heads={heads}")

@@ -147,6 +147,8 @@ def test_a_run_from_before_a_knob_goes_on_as_it_did_without(run):
         workdir.check(run, now)
     workdir.write(run / workdir.CONFIG, {"data": {"source": "folder"}})
     assert workdir.settled(run)["data"]["geometry"] == "affine"
+    workdir.write(run / workdir.CONFIG, {"model": {"heads": "tied"}})
+    assert workdir.settled(run)["model"]["pooling"] == "none"
 
 
 GEOMETRY = {"geometry": "affine"}

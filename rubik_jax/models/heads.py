@@ -9,6 +9,8 @@ from rubik_jax.models.layers import WIDE
 
 Vectors = Float[Array, "b m f"]
 
+POOLINGS = ("none", "average")
+
 
 class Projection(nn.Module):
     """Turns the last features of each cube into a vector, places kept.
@@ -17,22 +19,30 @@ class Projection(nn.Module):
     The matrix product is one of the features' dtype; the vector is float32.
 
     Attributes:
-        features: length of the vector; 0 hands the flattened features on as they are.
+        features: length of the vector; 0 hands the features on as they are.
+        pooling: of the features first; one of `POOLINGS`, of which "average" loses their places.
+        norm: whether a layer normalisation, which the paper doesn't have, stands before the ReLU.
     """
 
     features: int
+    pooling: str = "none"
+    norm: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "b m x y z c"]) -> Vectors:
+        if self.pooling == "average":
+            x = x.astype(jnp.float32).mean(axis=(2, 3, 4), keepdims=True).astype(x.dtype)
         flat = x.reshape(*x.shape[:2], -1)
         if not self.features:
             return flat.astype(jnp.float32)
-        dense = nn.Dense(self.features, dtype=x.dtype, **WIDE, name="dense")
-        return nn.relu(nn.LayerNorm(name="norm")(dense(flat)))
+        vectors = nn.Dense(self.features, dtype=x.dtype, **WIDE, name="dense")(flat)
+        return nn.relu(nn.LayerNorm(name="norm")(vectors) if self.norm else vectors).astype(
+            jnp.float32
+        )
 
 
 class JointOrderHead(nn.Module):
-    """Says which of the K orders was used from all cubes at once (paper, figure 1).
+    """Says which of the K orders was used from all cubes at once (paper, section 2.1, figure 1).
 
     Attributes:
         orders: the set of orders, [k, m], of which only the number matters here.
@@ -51,13 +61,12 @@ class JointOrderHead(nn.Module):
 
 
 class TiedOrderHead(nn.Module):
-    """Says which order was used by asking each cube where it came from.
+    """Says which order was used by asking each cube where it came from; not the paper's head.
 
     One layer, shared by the places, scores which of the M cubes stands in a place; the logit of
-    an order is the sum of the scores of what it puts where. It's a fully connected layer over the
-    concatenated vectors like the joint one, with its weights tied: M x M x f of them where the
-    joint head learns K x M x f, each row of which sees one order in K only. A bias would add the
-    same to every order.
+    an order is the sum of the scores of what it puts where. That constrains the paper's fully
+    connected layer over the concatenated vectors: f x M weights in place of K x M x f, and no
+    cube's score depends on another cube. A bias would add the same to every order.
 
     Attributes:
         orders: the set of orders, [k, m].
@@ -92,7 +101,9 @@ class JointCubeHead(nn.Module):
 
 
 class TiedCubeHead(nn.Module):
-    """Says it of each cube from its own vector, by one layer shared by the places.
+    """Says it of each cube from its own vector alone, by one layer shared by the places.
+
+    The paper's layer sees all cubes; here none can be compared with its neighbours.
 
     Attributes:
         answers: how many logits per cube.

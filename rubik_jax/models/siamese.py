@@ -12,7 +12,7 @@ from rubik_jax.models.heads import (
 )
 from rubik_jax.models.layers import CUBES
 
-HEADS = ("tied", "joint")
+HEADS = ("paper", "tied", "joint")
 
 
 class Branches(nn.Module):
@@ -20,6 +20,8 @@ class Branches(nn.Module):
 
     encoder: nn.Module
     projection: int
+    pooling: str = "none"
+    norm: bool = True
 
     @nn.compact
     def __call__(self, cubes: Float[Array, "b m x y z c"], train: bool) -> Float[Array, "b m f"]:
@@ -33,7 +35,8 @@ class Branches(nn.Module):
         )
         # All cubes at once: under the vmap its gradient would be one of each cube and their sum,
         # and it's the largest of the matrices.
-        return Projection(self.projection, name="projection")(encode(self.encoder, cubes))
+        project = Projection(self.projection, self.pooling, self.norm, name="projection")
+        return project(encode(self.encoder, cubes))
 
 
 class SiameseOctad(nn.Module):
@@ -42,11 +45,13 @@ class SiameseOctad(nn.Module):
     Attributes:
         encoder: the 3D CNN of a branch, from [b, x, y, z, c] to a tuple of features.
         projection: length of a cube's vector.
-        heads: "joint", fully connected over all cubes, or "tied", the same with weights shared
-            by the places.
+        heads: "paper", one fully connected layer over all cubes' vectors for each task, and no
+            layer normalisation; "joint", the same with one on the vectors, and a hidden layer for
+            the order; "tied", where each cube answers for itself by weights that all share.
         hidden: width of the joint order head's hidden layer, 0 for none.
         orders: the set of orders, [k, m]; empty where the order isn't asked for.
         cube_answers: logits per cube of each head that answers for a cube, by its name.
+        pooling: of a cube's features before the projection, as `heads.Projection` takes.
     """
 
     encoder: nn.Module
@@ -55,14 +60,16 @@ class SiameseOctad(nn.Module):
     hidden: int
     orders: tuple[tuple[int, ...], ...]
     cube_answers: tuple[tuple[str, int], ...]
+    pooling: str = "none"
 
     @nn.compact
     def __call__(
         self, cubes: Float[Array, "b m x y z c"], train: bool
     ) -> dict[str, Float[Array, "b ..."]]:
         """Returns the logits of each head: "order" [b, k], the others [b, m, answers]."""
-        vectors = Branches(self.encoder, self.projection, name="branch")(cubes, train)
-        tied = self.heads == "tied"
+        tied, norm = self.heads == "tied", self.heads != "paper"
+        branch = Branches(self.encoder, self.projection, self.pooling, norm, name="branch")
+        vectors = branch(cubes, train)
         cube_head = TiedCubeHead if tied else JointCubeHead
         logits = {
             name: cube_head(answers, name=f"{name}_head")(vectors)

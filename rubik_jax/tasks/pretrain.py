@@ -12,6 +12,7 @@ from rubik_jax import losses, metrics, proxy
 from rubik_jax.augment import make_augmentation
 from rubik_jax.errors import ArgumentError, members_of
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
+from rubik_jax.models.heads import POOLINGS
 from rubik_jax.models.siamese import HEADS
 from rubik_jax.tasks import scoring
 from rubik_jax.tasks.health import diagnose, score, show, summarise
@@ -175,7 +176,13 @@ def make_puzzle(
 
 
 def make_network(
-    puzzle: proxy.Puzzle, *, encoder: dict[str, Any], projection: int, heads: str, hidden: int
+    puzzle: proxy.Puzzle,
+    *,
+    encoder: dict[str, Any],
+    projection: int,
+    heads: str,
+    hidden: int,
+    pooling: str = "none",
 ) -> SiameseOctad:
     """Builds the Siamese-Octad with the heads that the puzzle needs.
 
@@ -184,10 +191,12 @@ def make_network(
     """
     if heads not in HEADS:
         raise ArgumentError("heads", f"is {heads!r}; expected one of {list(HEADS)}")
-    if heads == "tied" and hidden:
+    if pooling not in POOLINGS:
+        raise ArgumentError("pooling", f"is {pooling!r}; expected one of {list(POOLINGS)}")
+    if heads != "joint" and hidden:
         raise ArgumentError.of(
-            "{hidden} is {}, but tied heads have no hidden layer; expected 0, or {heads}=joint",
-            hidden,
+            "{hidden} is {}, but {} heads have no hidden layer; expected 0, or {heads}=joint",
+            *(hidden, heads),
         )
     asked = {"turns": {"none": 0, "half": 2, "all": 24}[puzzle.turns]}
     asked["masked"] = 1 if puzzle.masking else 0
@@ -197,6 +206,7 @@ def make_network(
     return SiameseOctad(
         encoder=shared,
         projection=projection,
+        pooling=pooling,
         heads=heads,
         hidden=hidden,
         orders=tuple(map(tuple, puzzle.orders.tolist())) if several else (),

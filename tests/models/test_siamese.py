@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from rubik_jax.models import CUBES, SiameseOctad, make_encoder
-from rubik_jax.models.heads import TiedOrderHead
+from rubik_jax.models.heads import Projection, TiedOrderHead
 from rubik_jax.models.layers import Conv3D
+from rubik_jax.models.siamese import Branches
 from rubik_jax.proxy import make_orders
 
 SHAPE = (4, 5, 3, 2)
@@ -18,7 +19,7 @@ def noise(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def octad(heads="tied", cells=8, num_orders=5, norm="group", name="vgg"):
+def octad(heads="tied", cells=8, num_orders=5, norm="group", name="vgg", hidden=7, projection=8):
     encoder = make_encoder(
         name=name,
         widths=(4, 6),
@@ -31,9 +32,9 @@ def octad(heads="tied", cells=8, num_orders=5, norm="group", name="vgg"):
     orders = make_orders("greedy", num_orders, cells, seed=0)
     return SiameseOctad(
         encoder=encoder,
-        projection=8,
+        projection=projection,
         heads=heads,
-        hidden=7,
+        hidden=hidden,
         orders=tuple(map(tuple, orders.tolist())),
         cube_answers=(("turns", 2), ("masked", 1)),
     )
@@ -99,6 +100,34 @@ def test_tied_order_logits_are_sums_of_what_each_place_says_of_its_cube():
         for b in range(2)
     ]
     np.testing.assert_allclose(head.apply(variables, vectors), expected, rtol=1e-5)
+
+
+def test_the_papers_heads_are_one_layer_each_over_the_vectors_of_all_cubes():
+    network, variables = made(heads="paper", hidden=0, projection=64, num_orders=100)
+    params = variables["params"]
+    assert set(params["branch"]["projection"]) == {"dense"}
+    sizes = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(params[f"{name}_head"]))
+        for name in ("order", "turns")
+    }
+    assert sizes == {"order": 51_300, "turns": 8_208}
+    cubes = noise(2, 8, *SHAPE)
+    branch = Branches(network.encoder, 64, norm=False).apply
+    kept = {"params": {"encoder": params["encoder"], "projection": params["branch"]["projection"]}}
+    vectors = np.asarray(branch(kept, cubes, False)).reshape(2, 512)
+    logits = network.apply(variables, cubes, False)
+    for name, shape in (("order", (2, 100)), ("turns", (2, 8, 2))):
+        layer = params[f"{name}_head"]["logits"]
+        expected = vectors @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
+        np.testing.assert_allclose(logits[name], expected.reshape(shape), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("pooling", "same"), [("average", True), ("none", False)])
+def test_an_averaged_cube_has_no_places(pooling, same):
+    projection, x = Projection(5, pooling), noise(2, 8, 2, 3, 1, 4)
+    variables = projection.init(jax.random.key(0), x)
+    turned = projection.apply(variables, x[:, :, ::-1])
+    assert np.allclose(turned, projection.apply(variables, x), atol=1e-5) == same
 
 
 @pytest.mark.parametrize("heads", ["tied", "joint"])

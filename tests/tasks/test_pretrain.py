@@ -246,7 +246,9 @@ def test_a_puzzle_that_cannot_be_is_refused(changes, sentence):
 @pytest.mark.parametrize(
     ("model", "loss", "sentence"),
     [
-        ({"heads": "deep"}, {}, r"heads is 'deep'.*'tied', 'joint'"),
+        ({"heads": "deep"}, {}, r"heads is 'deep'.*'paper', 'tied', 'joint'"),
+        ({"heads": "paper", "hidden": 9}, {}, "hidden is 9, but paper heads have no hidden layer"),
+        ({"pooling": "max"}, {}, r"pooling is 'max'; expected one of \['none', 'average'\]"),
         ({"encoder": ENCODER | {"norm": "layer"}}, {}, "norm is 'layer'"),
         ({}, {"reduction": "max"}, "reduction is 'max'"),
     ],
