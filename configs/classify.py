@@ -7,8 +7,8 @@ python -m rubik_jax.main --config=configs/classify.py:cohort=adrenal --workdir=r
 python -m rubik_jax.main --config=configs/classify.py:cohort=folder --workdir=runs/own_classify \
     --config.data.path=SCANS --config.data.labels=classes.csv
 
-Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|folder, net=vgg|resnet, and debug for the
-same in miniature. Without config.init_from it trains from scratch.
+Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|acdc|head_ct|folder, net=vgg|resnet, and
+debug for the same in miniature. Without config.init_from it trains from scratch.
 
 Reached on AdrenalMNIST3D's 298 test cases with config.steps=600 (docs/results.md): ACC 83.2 %, AUC
 0.864; from scratch 81.9 %, 0.873.
@@ -38,6 +38,20 @@ COHORTS = {
     # The paper's CT, four causes: whole volumes of 230x270x30.
     "haemorrhage": Cohort(
         window=(230, 270, 30), steps=20_000, batch_size=8, data={"labels": "causes.csv"}
+    ),
+    # Five diagnoses by both phases of a patient, as two modalities.
+    "acdc": Cohort(
+        window=(112, 112, 6),
+        steps=600,
+        batch_size=8,
+        data={
+            "modalities": ("images/*_ed.nii.gz", "images/*_es.nii.gz"),
+            "labels": "classes.csv",
+        },
+    ),
+    # Haemorrhage or none, on the trauma CTs alone: the table has no others.
+    "head_ct": Cohort(
+        window=(116, 116, 28), steps=600, batch_size=8, data={"labels": "classes.csv"}
     ),
     "folder": Cohort(window=(96, 96, 96), steps=5000, batch_size=4, data={"labels": "folders"}),
 }

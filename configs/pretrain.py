@@ -5,7 +5,7 @@ python -m rubik_jax.main --config=configs/pretrain.py:cohort=hippocampus --workd
 python -m rubik_jax.main --config=configs/pretrain.py:cohort=folder --workdir=runs/own \
     --config.data.path=SCANS --config.data.modalities="('**/*_t1.nii.gz','**/*_t2.nii.gz')"
 
-Arguments: cohort=phantom|hippocampus|haemorrhage|brats|adrenal|folder, net=vgg|resnet,
+Arguments: cohort=phantom|hippocampus|haemorrhage|brats|acdc|head_ct|adrenal|folder, net=vgg|resnet,
 grid=2|3|2x2x1|..., heads=paper|tied|joint, proxy=rubik|ordering|rotation|plus for the game or parts
 of it, and debug for the same in miniature. Other games on the same windows: configs/reconstruct.py,
 restore.py and contrast.py.
@@ -82,6 +82,33 @@ COHORTS = {
         batch_size=4,
         dtype="bfloat16",
         data={"source": "brats", "path": "data/brats"},
+    ),
+    # ACDC's cardiac cine MR, end diastole and end systole, 128x128 with 6 to 18 slices of 10 mm
+    # (docs/data.md). Along z two cubes of three slices fill the thinnest case, without a gap.
+    "acdc": Cohort(
+        window=(96, 96, 6),
+        gap=(8, 8, 0),
+        widths=(16, 32, 64, 128),
+        strides=((1, 1, 1), (2, 2, 1), (2, 2, 1), (2, 2, 1)),
+        steps=2000,
+        batch_size=8,
+        dtype="float32",
+        data={
+            "path": common.real_data("acdc"),
+            "modalities": ("images/*.nii.gz",),
+            "split": {"group": "patient[0-9]+"},
+        },
+    ),
+    # Head CTs of CT-ICH and PHE-SICH-CT-IDS, 128x128 with 19 to 40 slices of 5 mm.
+    "head_ct": Cohort(
+        window=(116, 116, 18),
+        gap=(8, 8, 2),
+        widths=(16, 32, 64, 128),
+        strides=((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2)),
+        steps=2000,
+        batch_size=8,
+        dtype="float32",
+        data={"path": common.real_data("head_ct"), "modalities": ("images/*.nii.gz",)},
     ),
     # MedMNIST3D's adrenal glands, 28x28x28.
     "adrenal": Cohort(

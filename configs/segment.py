@@ -8,8 +8,8 @@ python -m rubik_jax.main --config=configs/segment.py:cohort=folder --workdir=run
     --config.data.path=SCANS --config.data.modalities="('*_t1.nii.gz',)" \
     --config.data.masks="*_mask.nii.gz"
 
-Arguments: cohort=phantom|hippocampus|brats|folder, head=unet|duc, net=vgg|resnet, and debug for the
-same in miniature. Without config.init_from it trains from scratch.
+Arguments: cohort=phantom|hippocampus|brats|acdc|head_ct|folder, head=unet|duc, net=vgg|resnet, and
+debug for the same in miniature. Without config.init_from it trains from scratch.
 
 Reached on 40 test cases of hippocampus (docs/results.md), foreground Dice: U-Net 0.880 with all
 labels and 1500 steps, 0.833 with 8 labels and 300; DUC 0.864 and 0.803. From scratch the same to
@@ -44,6 +44,19 @@ COHORTS = {
         batch_size=8,
         data={"source": "brats", "foreground": 0.33},
         regions="brats",
+    ),
+    "acdc": Cohort(
+        window=(96, 96, 6),
+        steps=2000,
+        batch_size=4,
+        data={"masks": "masks/*.nii.gz", "foreground": 0.5},
+    ),
+    # Of the cases with a haematoma alone, whose oedema is a thin rim.
+    "head_ct": Cohort(
+        window=(96, 96, 16),
+        steps=2000,
+        batch_size=4,
+        data={"masks": "oedema/*.nii.gz", "foreground": 0.5},
     ),
     "folder": Cohort(window=(64, 64, 64), steps=5000, batch_size=4, data={"foreground": 0.33}),
 }

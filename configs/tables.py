@@ -7,7 +7,7 @@ python -m rubik_jax.main --mode=tables --config=configs/tables.py:cohort=folder 
     --workdir=runs/tables --config.data.path=SCANS --config.data.modalities="('*_t1.nii.gz',)" \
     --config.data.masks="*_mask.nii.gz" --config.data.labels=classes.csv --dry_run
 
-Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|brats|folder, net=vgg|resnet,
+Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|brats|acdc|head_ct|folder, net=vgg|resnet,
 clips=ucf101|generated for the videos of the strategy "action" (generated ones for phantoms), and
 debug for the same in miniature. The same command again goes on where it stopped; started
 several times at once, on as many machines as see the folder, they share the work.
@@ -39,6 +39,8 @@ COHORTS = {
     "adrenal": Cohort(targets=("classify",)),  # its volumes are masks themselves
     "haemorrhage": Cohort(targets=("classify",), labelled=("10%", "all")),
     "brats": Cohort(targets=("unet", "duc"), labelled=("10%", "all")),
+    "acdc": Cohort(targets=("unet", "duc"), labelled=("8", "all")),
+    "head_ct": Cohort(labelled=("16", "all")),
     "folder": Cohort(labelled=("8", "all")),
 }
 

@@ -20,6 +20,8 @@ SMALLEST = {  # the smallest volume of a cohort, in voxels
     "hippocampus": (31, 40, 24),
     "haemorrhage": (230, 270, 30),
     "brats": (240, 240, 155),
+    "acdc": (128, 128, 6),
+    "head_ct": (128, 128, 19),
     "adrenal": (28, 28, 28),
 }
 VARIANTS = [
@@ -129,6 +131,8 @@ def write_cohort(c, folder, size) -> None:
         write_haemorrhage(folder, size=size)
     elif c.data.source == "medmnist3d":
         write_medmnist(folder)
+    elif c.data.modalities and c.data.modalities[0].startswith("images/"):
+        write_frames(folder, size)
     else:
         write_msd(folder, size, c.data.get("labels") == "folders")
         if c.data.source != "msd":
@@ -143,6 +147,19 @@ def write_medmnist(file) -> None:
         arrays[f"{part}_images"] = rng.integers(0, 2, (count, 28, 28, 28), np.uint8) * 255
         arrays[f"{part}_labels"] = np.arange(count, dtype=np.uint8)[:, None] % 2
     np.savez(file, **arrays)
+
+
+def write_frames(folder, size) -> None:
+    """Two images of each of eight patients, their masks by both names, and a table of classes."""
+    rng = np.random.default_rng(0)
+    names = [f"patient{n}_{phase}" for n in range(8) for phase in ("ed", "es")]
+    for kind, high in (("images", 255), ("masks", 3), ("oedema", 2)):
+        (folder / kind).mkdir(parents=True)
+        for name in names:
+            voxels = rng.integers(0, high, size).astype(np.uint8)
+            nib.save(nib.Nifti1Image(voxels, np.eye(4)), folder / kind / f"{name}.nii.gz")
+    rows = [f"{name},{'xy'[int(name[7]) % 2]}" for name in names]
+    (folder / "classes.csv").write_text("\n".join(["case,class", *rows]))
 
 
 def write_msd(folder, size, by_class: bool) -> None:
@@ -251,6 +268,8 @@ def test_shrunk_pretraining_comes_to_a_step(variant, tmp_path, traced):
         ("segment", "phantom,net=resnet"),
         ("segment", "hippocampus,head=duc"),
         ("segment", "brats"),
+        ("segment", "acdc"),
+        ("segment", "head_ct,head=duc"),
         ("segment", "folder,head=duc"),
         *(("classify", cohort) for cohort in classify.COHORTS if cohort != "phantom"),
     ],
@@ -258,7 +277,7 @@ def test_shrunk_pretraining_comes_to_a_step(variant, tmp_path, traced):
 def test_shrunk_fine_tuning_comes_to_a_step(task, variant, tmp_path, traced):
     c = importlib.import_module(f"configs.{task}").get_config(f"cohort={variant},debug")
     shrunk = [] if c.data.source == "medmnist3d" else ["--config.window=(16,16,8)"]
-    if c.data.source == "folder" and task == "segment":
+    if variant.startswith("folder") and task == "segment":
         shrunk += ["--config.data.modalities=('imagesTr/*.nii.gz',)"]
         shrunk += ["--config.data.masks=labelsTr/*.nii.gz"]
     if c.data.source != "phantom":

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from rubik_jax.data import table
-from rubik_jax.data.cases import Case
+from rubik_jax.data.cases import Case, canonical, stem
 from rubik_jax.errors import UserError
 
 _KNOB = "config.data.labels"
@@ -44,7 +44,7 @@ def attach(cases: Sequence[Case], labels: str, path: str | Path | None) -> list[
         found = {case.name: _folder(case, root) for case in cases}
         return [case._replace(target=found[case.name]) for case in cases]
     file = root / Path(labels).expanduser()
-    written = table.read(file, "class", knob=_KNOB)
+    written = _read(file, cases)
     _refuse_strangers(file, written, cases)
     known = {name: value for name, value in written.items() if value not in MISSING}
     if not known:
@@ -67,7 +67,28 @@ def note(cases: Sequence[Case], labels: str, path: str | Path | None) -> str:
     if labels in ("", "folders") or all(case.target is not None for case in cases):
         return ""
     file = _root(path) / Path(labels).expanduser()
-    return _lacking(file, cases, table.read(file, "class", knob=_KNOB))
+    return _lacking(file, cases, _read(file, cases))
+
+
+def _read(file: Path, cases: Sequence[Case]) -> dict[str, str]:
+    """Case → what stands in its row, or in the rows of its files, which agree.
+
+    A case of several modalities goes by what its files' names have in common.
+    """
+    names, holders = {case.name for case in cases}, defaultdict(set)
+    for case in cases:
+        for image in filter(None, case.images):
+            holders[canonical(stem(image.name))].add(case.name)
+    found: dict[str, str] = {}
+    for row, value in table.read(file, "class", knob=_KNOB).items():
+        of = {row} if row in names else holders.get(row, {row})
+        case = of.pop() if len(of) == 1 else row
+        if found.setdefault(case, value) != value:
+            raise UserError(
+                f"{file} gives case {case!r} the classes {found[case]!r} and {value!r} by its "
+                "files: expected one"
+            )
+    return found
 
 
 def _root(path: str | Path | None) -> Path:

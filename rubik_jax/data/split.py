@@ -1,6 +1,5 @@
 """Draws which cases train, which choose the best checkpoint, and which are only reported on."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -173,15 +172,35 @@ def limit(
     return parts._replace(train=tuple(sorted(order[:number])))
 
 
-def inherit(cases: Sequence[Case], run_split: Split) -> Split | None:
+def inherit(cases: Sequence[Case], run_split: Split, group: str = "") -> Split | None:
     """The split of an earlier run, if it knows all of these cases, without those it knows beside.
 
-    So it may have been pre-trained on scans that nobody has labelled. None where a case is new.
+    So it may have been pre-trained on scans that nobody has labelled. A case of another name is
+    known by its group, where all cases of that group are in one part: pairs of frames follow the
+    split of frames by "patient[0-9]+".
+
+    Args:
+        cases: of the run to come.
+        run_split: of the earlier run.
+        group: as `make_split` takes.
+
+    Returns:
+        None where a case is new.
     """
     names = {case.name for case in cases}
-    if not names <= set(_names(run_split)):
+    known = {name: part for part, of in run_split._asdict().items() for name in of}
+    if group and not names <= known.keys():
+        parts: dict[str, set[str]] = {}
+        for name, key in _groups([*known], group).items():
+            parts.setdefault(key, set()).add(known[name])
+        known |= {
+            name: next(iter(parts[key]))
+            for name, key in _groups([*names - known.keys()], group).items()
+            if len(parts.get(key, ())) == 1
+        }
+    if not names <= known.keys():
         return None
-    return _sorted(*([name for name in part if name in names] for part in run_split))
+    return _sorted(*([name for name in names if known[name] == part] for part in Split._fields))
 
 
 def check_seen(
@@ -280,7 +299,3 @@ def _check(test: float, validation: float, seed: int) -> None:
 
 def _sorted(*parts: Iterable[str]) -> Split:
     return Split(*(tuple(sorted(part)) for part in parts))
-
-
-def _names(parts: Split) -> list[str]:
-    return list(itertools.chain.from_iterable(parts))

@@ -71,7 +71,8 @@ def draw_split(config: ConfigDict, cases: Sequence[Case], absent: Collection[str
     if like and not (options["folds"] or options["file"]):
         like = Path(like).expanduser()
         before, left = split_of(like), skipped_by(like)
-        parts = inherit([case for case in cases if case.name not in left], before)
+        fit = [case for case in cases if case.name not in left]
+        parts = inherit(fit, before, options["group"])
         if parts:
             skipped = {case.name: left[case.name] for case in cases if case.name in left}
             say(f"the split is that of {like}, whatever config.data.split says")

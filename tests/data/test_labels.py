@@ -104,6 +104,20 @@ def test_the_table_may_lie_elsewhere_or_beside_a_single_file(attach, tmp_path):
     assert attach("case,class\na,x\n", names="a", path=tmp_path / "a.nii.gz") == ["x"]
 
 
+def test_a_case_of_several_files_may_be_listed_by_each(tmp_path):
+    def classes(*rows):
+        (tmp_path / "classes.csv").write_text("\n".join(["case,class", *rows]))
+        files = {name: [tmp_path / f"{name}_{k}.nii.gz" for k in ("ed", "es")] for name in "ab"}
+        cases = [Case(name, tuple(of)) for name, of in files.items()]
+        return [case.target for case in labels.attach(cases, "classes.csv", tmp_path)]
+
+    assert classes("a_ed,x", "a_es,x", "b_ed.nii.gz,y") == ["x", "y"]
+    with pytest.raises(UserError, match=r"gives case 'a' the classes 'x' and 'y' by its files"):
+        classes("a_ed,x", "a_es,y", "b,y")
+    with pytest.raises(UserError, match="lists case 'c_ed', which has no files"):
+        classes("a,x", "b,y", "c_ed,y")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -228,6 +228,16 @@ def test_the_split_of_a_run_is_inherited_where_it_knows_every_case():
     assert inherit([*cases, Case("e", ())], run) is None
 
 
+def test_cases_of_other_names_follow_their_group_where_it_is_in_one_part():
+    run = Split(("p1_ed", "p1_es", "p4_ed"), ("p2_ed",), ("p3_ed", "p3_es", "p4_es"))
+    pairs = [Case(name, ()) for name in ("p3", "p1", "p2")]
+    assert inherit(pairs, run, "p[0-9]+") == Split(("p1",), ("p2",), ("p3",))
+    assert inherit([*pairs, Case("p3_ed", ())], run, "p[0-9]+").test == ("p3", "p3_ed")
+    assert inherit(pairs, run) is None
+    for other in ("p4", "p5", "q"):  # in two parts, or in none
+        assert inherit([*pairs, Case(other, ())], run, "p[0-9]+") is None
+
+
 def test_a_test_case_that_was_trained_on_is_refused_unless_named():
     run = Split(["a", "b"], ["c"], ["d"])
     seen = {name: f"/{name}.nii" for name in (*run.train, *run.validation)}
