@@ -37,7 +37,7 @@ from rubik_jax.modes.splitting import draw_split
 from rubik_jax.optim import make_optimiser
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import silent
-from rubik_jax.step import initialise, make_state, make_step
+from rubik_jax.step import initialise, make_settings, make_state, make_step
 
 _SECONDS, _STEPS = 1.0, 5  # of which the best counts, whichever takes longer
 _SIDE, _CUBE = 24, 8  # voxels of the cohort's volumes, and of the cubes cut from them
@@ -117,20 +117,21 @@ def step(shape: Shape) -> dict:
     optimiser = make_optimiser(**config.optim.to_dict(), steps=config.steps)
     share = parallel.per_device(shape.batch, 1)
     loops = {"accumulate": 1, "steps_per_call": 1, "unroll": parallel.on_cpu()}
-    one = make_step(task, optimiser, seed=0, per_device=share, **loops)
+    one = make_step(task, optimiser, per_device=share, **loops)
+    settings = parallel.replicate(make_settings(0, optimiser))
     state = parallel.replicate(make_state(initialise(task, 0), optimiser))
     size = (1, shape.batch, *task.window, shape.channels)
     windows = np.random.default_rng(0).random(size, np.float32).astype(np.float16)
     index = np.arange(shape.batch, dtype=np.int32)[None]
     batch = parallel.shard({"window": windows, "index": index}, axis=1)
     begun = time.perf_counter()
-    compiled = parallel.mapped_step(one, state, batch, None)
+    compiled = parallel.mapped_step(one, state, batch, None, settings)
     compiling = time.perf_counter() - begun
     spent = []
     while len(spent) < _STEPS or sum(spent) < _SECONDS:
         begun = time.perf_counter()
         # Fake devices on few cores can wait for each other for ever, unless each step is awaited.
-        state, _ = jax.block_until_ready(compiled(state, batch, None))
+        state, _ = jax.block_until_ready(compiled(state, batch, None, settings))
         spent.append(time.perf_counter() - begun)
     return {
         "ms a step": min(spent) * 1e3,

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -17,8 +16,8 @@ from rubik_jax.data import loader
 from rubik_jax.data.examples import Example
 from rubik_jax.data.store import DTYPE
 from rubik_jax.modes.posing import build_task
-from rubik_jax.optim import make_optimiser
-from rubik_jax.step import State, initialise, make_state, make_step
+from rubik_jax.optim import Optimiser, make_optimiser
+from rubik_jax.step import State, initialise, make_settings, make_state, make_step
 from rubik_jax.types import Task
 
 _VOLUMES, _ROOM = 4, 16  # that are generated, and by how many voxels they're larger than a window
@@ -40,7 +39,7 @@ class Training(NamedTuple):
 
     config: ConfigDict
     task: Task
-    optimiser: optax.GradientTransformation
+    optimiser: Optimiser
     state: State
     examples: list[Example]
     batch: int
@@ -68,18 +67,20 @@ class Training(NamedTuple):
         )
 
     def compile(self, batch: PyTree | None, resident: PyTree | None) -> Callable:
-        """The step of `rubik_jax.train`, for such arguments on the devices."""
+        """The step of `rubik_jax.train`, (state, batch, resident) -> (state, metrics)."""
         step = make_step(
             self.task,
             self.optimiser,
-            seed=self.config.seed,
             per_device=parallel.per_device(self.batch, self.config.accumulate),
             accumulate=self.config.accumulate,
             steps_per_call=1,
             unroll=parallel.on_cpu(),
             foreground=self.foreground,
         )
-        return parallel.mapped_step(step, parallel.replicate(self.state), batch, resident)
+        settings = parallel.replicate(make_settings(self.config.seed, self.optimiser))
+        state = parallel.replicate(self.state)
+        compiled = parallel.mapped_step(step, state, batch, resident, settings)
+        return lambda *arguments: compiled(*arguments, settings)
 
 
 def set_up(config: ConfigDict, dtype: str, batch: int, workers: int) -> Training:

@@ -24,17 +24,17 @@ def make_evaluation(evaluate: Callable[..., Metrics], seed: int) -> Evaluation:
         `Interrupted` between two batches.
     """
 
-    def one(variables: PyTree, batch: Any) -> Metrics:
+    def one(variables: PyTree, batch: Any, seed: Any) -> Metrics:
         return evaluate(variables, batch, example_keys(stream(seed, EVALUATION), batch["index"]))
 
-    mapped = parallel.mapped_evaluation(one)
+    mapped, seeds = parallel.mapped_evaluation(one), parallel.replicate(np.uint32(seed))
 
     def run(variables: PyTree, batches: Iterable[dict[str, np.ndarray]]) -> Metrics:
         totals: Metrics | None = None
         for batch in batches:
             interrupts.check()
             summed = jax.tree.map(
-                np.float64, parallel.unreplicate(mapped(variables, parallel.shard(batch)))
+                np.float64, parallel.unreplicate(mapped(variables, parallel.shard(batch), seeds))
             )
             totals = summed if totals is None else metrics.add(totals, summed)
         if totals is None:

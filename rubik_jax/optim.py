@@ -2,11 +2,14 @@
 
 import math
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from rubik_jax.errors import ArgumentError, members_of
@@ -56,6 +59,22 @@ def make_schedule(
     return optax.join_schedules([rise, schedules[schedule]()], [warmup])
 
 
+class Optimiser(NamedTuple):
+    """An optimiser as optax has them, whose numbers may be arguments of a compiled step.
+
+    Attributes:
+        init: parameters -> state.
+        update: (gradients, state, parameters, numbers) -> (updates, state); without numbers it
+            goes by its own.
+        numbers: the learning rate of every step, weight decay and the like; runs that differ in
+            nothing else share a program.
+    """
+
+    init: Callable[..., PyTree]
+    update: Callable[..., tuple[PyTree, PyTree]]
+    numbers: dict[str, PyTree]
+
+
 def make_optimiser(
     *,
     name: str,
@@ -65,7 +84,7 @@ def make_optimiser(
     steps: int,
     encoder: dict[str, float] | None = None,
     **schedule: Any,
-) -> optax.GradientTransformation:
+) -> Optimiser:
     """AdamW or SGD (Nesterov) under a schedule, with clipping by global norm.
 
     Weight decay is decoupled in both and leaves biases and the gains of norms alone. Whether
@@ -85,48 +104,51 @@ def make_optimiser(
         ArgumentError: an optimiser there isn't, or a schedule or an encoder's share that can't be.
     """
     rates = make_schedule(steps=steps, **schedule)
+    cores = {
+        "adamw": lambda momentum: optax.scale_by_adam(b1=momentum),
+        "sgd": lambda momentum: optax.trace(decay=momentum, nesterov=True),
+    }
+    if name not in cores:
+        raise ArgumentError("name", f"is {name!r}; expected one of {sorted(cores)}")
+    if encoder is not None:
+        with members_of("encoder", steps="steps"):
+            check_encoder(**encoder, steps=steps)
+    numbers = {
+        "rates": np.asarray(jax.vmap(rates)(jnp.arange(steps)), np.float32),
+        "weight_decay": np.float32(weight_decay),
+        "momentum": np.float32(momentum),
+        "clip": np.float32(clip),
+        "encoder": None if encoder is None else jax.tree.map(np.float32, dict(encoder)),
+    }
 
     def kernels(params):
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
-    cores = {
-        "adamw": optax.scale_by_adam(b1=momentum),
-        "sgd": optax.trace(decay=momentum, nesterov=True),
-    }
-    if name not in cores:
-        raise ArgumentError("name", f"is {name!r}; expected one of {sorted(cores)}")
-    shares = []
-    if encoder is not None:
-        with members_of("encoder", steps="steps"):
-            shares = [scale_encoder(**encoder, steps=steps)]
-    return optax.chain(
-        optax.clip_by_global_norm(clip) if clip else optax.identity(),
-        cores[name],
-        optax.add_decayed_weights(weight_decay, mask=kernels),
-        *shares,
-        optax.scale_by_learning_rate(rates),
-    )
+    def build(numbers: dict[str, PyTree]) -> optax.GradientTransformation:
+        shares = numbers["encoder"]
+        return optax.chain(
+            optax.clip_by_global_norm(numbers["clip"]) if clip else optax.identity(),
+            cores[name](numbers["momentum"]),
+            optax.add_decayed_weights(numbers["weight_decay"], mask=kernels),
+            *([] if shares is None else [scale_encoder(**shares)]),
+            optax.scale_by_learning_rate(lambda count: numbers["rates"][count]),
+        )
+
+    def update(grads, state, params=None, numbers=numbers):
+        return build(jax.tree.map(jnp.asarray, numbers)).update(grads, state, params)
+
+    return Optimiser(build(numbers).init, update, numbers)
 
 
-def scale_encoder(
-    *, rate: float, decay: float, freeze: int, steps: int
-) -> optax.GradientTransformation:
-    """Multiplies the updates of what's under "encoder", weight decay included, by its share.
-
-    While the encoder is frozen its gradients still are taken, clipped with the rest and gathered
-    in the moments, which so are warm once it moves. Batch statistics are no parameters: they
-    follow the data from the first step.
+def check_encoder(*, rate: float, decay: float, freeze: int, steps: int) -> None:
+    """Refuses what `scale_encoder` can't take.
 
     Args:
-        rate: the encoder's learning rate, as a multiple of that of all else; 0 holds it for good.
-        decay: by how much less each stage moves than the one above, as in layer-wise decay
-            (Clark et al., 2020, ELECTRA; Bao et al., 2022, BEiT): see `encoder_shares`.
-        freeze: steps during which the encoder stands still.
-        steps: steps of the whole run.
+        rate, decay, freeze: as there.
+        steps: of the whole run.
 
     Raises:
         ArgumentError: numbers beyond their range.
-        ValueError: of `init`, where the parameters have no "encoder".
     """
     if not 0 <= rate < math.inf:
         raise ArgumentError("rate", f"is {rate}; expected 0 or more")
@@ -140,6 +162,26 @@ def scale_encoder(
             "the whole run",
             *(freeze, steps),
         )
+
+
+def scale_encoder(
+    *, rate: ArrayLike, decay: ArrayLike, freeze: ArrayLike
+) -> optax.GradientTransformation:
+    """Multiplies the updates of what's under "encoder", weight decay included, by its share.
+
+    While the encoder is frozen its gradients still are taken, clipped with the rest and gathered
+    in the moments, which so are warm once it moves. Batch statistics are no parameters: they
+    follow the data from the first step.
+
+    Args:
+        rate: the encoder's learning rate, as a multiple of that of all else; 0 holds it for good.
+        decay: by how much less each stage moves than the one above, as in layer-wise decay
+            (Clark et al., 2020, ELECTRA; Bao et al., 2022, BEiT): see `encoder_shares`.
+        freeze: steps during which the encoder stands still.
+
+    Raises:
+        ValueError: of `init`, where the parameters have no "encoder".
+    """
 
     def init(params: PyTree) -> optax.ScaleByScheduleState:
         if "encoder" not in params:
@@ -159,7 +201,9 @@ def scale_encoder(
     return optax.GradientTransformation(init, update)
 
 
-def encoder_shares(encoder: dict[str, PyTree], *, rate: float, decay: float) -> dict[str, PyTree]:
+def encoder_shares(
+    encoder: dict[str, PyTree], *, rate: ArrayLike, decay: ArrayLike
+) -> dict[str, PyTree]:
     """What each parameter of an encoder moves by: rate * decay ** (S - 1 - s) in stage s of S.
 
     So the deepest stage, whose features are the most particular to the game, moves most. What

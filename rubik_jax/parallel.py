@@ -208,7 +208,7 @@ def mapped_step(step: Callable[..., Any], *arguments: PyTree) -> Any:
     """Compiles a training step for all devices, ahead of its first call; the state is donated.
 
     Args:
-        step: (state, batches, resident) of one device.
+        step: (state, batches, resident, settings) of one device.
         arguments: such arguments, with a leading axis of devices, for their shapes.
 
     Returns:

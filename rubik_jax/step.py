@@ -5,11 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree, Shaped
 
+from rubik_jax.optim import Optimiser
 from rubik_jax.types import DEVICES, Batch, Mean, Metrics, Task
 
 # Streams of randomness beside those of the steps 0, 1, 2, ...
@@ -38,7 +41,24 @@ class State(NamedTuple):
         return {"params": self.params, **stats}
 
 
-def stream(seed: int, number: Int[Array, ""] | int) -> PRNGKeyArray:
+class Settings(NamedTuple):
+    """What runs that share a compiled step may differ in.
+
+    Attributes:
+        seed: of all that is random, uint32.
+        numbers: the optimiser's.
+    """
+
+    seed: ArrayLike
+    numbers: PyTree
+
+
+def make_settings(seed: int, optimiser: Optimiser) -> Settings:
+    """The settings of a run, on the host."""
+    return Settings(np.uint32(seed), optimiser.numbers)
+
+
+def stream(seed: ArrayLike, number: Int[Array, ""] | int) -> PRNGKeyArray:
     """The key of a step, or of `INIT` or `EVALUATION`."""
     return jax.random.fold_in(jax.random.key(seed), number)
 
@@ -53,7 +73,7 @@ def initialise(task: Task, seed: int) -> PyTree:
     return jax.jit(task.init)(stream(seed, INIT))
 
 
-def make_state(variables: PyTree, optimiser: optax.GradientTransformation) -> State:
+def make_state(variables: PyTree, optimiser: Optimiser) -> State:
     """The state before the first step."""
     params = variables["params"]
     opt_state = optimiser.init(params)
@@ -62,16 +82,15 @@ def make_state(variables: PyTree, optimiser: optax.GradientTransformation) -> St
 
 def make_step(
     task: Task,
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     *,
-    seed: int,
     per_device: int,
     accumulate: int,
     steps_per_call: int,
     unroll: bool,
     foreground: float = 0.0,
-) -> Callable[[State, Any, Any], tuple[State, Metrics]]:
-    """Builds `step(state, batches, resident) -> (state, metrics)` for one device.
+) -> Callable[[State, Any, Any, Settings], tuple[State, Metrics]]:
+    """Builds `step(state, batches, resident, settings) -> (state, metrics)` for one device.
 
     Exactly one of `batches` and `resident` is given: windows from the host, stacked over the
     steps of a call, [steps_per_call, per_device, ...]; or the device's share of the cohort
@@ -80,7 +99,6 @@ def make_step(
     Args:
         task: the problem.
         optimiser: from gradients to updates.
-        seed: of all that is random.
         per_device: examples of a step on this device.
         accumulate: in how many parts they're worked off, one after another.
         steps_per_call: how many steps one call takes.
@@ -91,13 +109,15 @@ def make_step(
         The step. Its metrics are sums over all devices, with a leading axis of steps.
     """
 
-    def one_step(state: State, batch: Batch | None, resident) -> tuple[State, Metrics]:
+    def one_step(
+        state: State, batch: Batch | None, resident, settings: Settings
+    ) -> tuple[State, Metrics]:
         index = (
             lax.axis_index(DEVICES) * per_device + jnp.arange(per_device)
             if batch is None
             else batch["index"]
         )
-        keys = example_keys(stream(seed, state.step), index)
+        keys = example_keys(stream(settings.seed, state.step), index)
         if batch is None:
             pairs = jax.vmap(jax.random.split)(keys)
             keys, places = pairs[:, 0], pairs[:, 1]
@@ -106,7 +126,9 @@ def make_step(
         grads, stats, metrics = gradients(state, batch, keys)
         grads, stats, metrics = over_devices(grads, stats, metrics)
         metrics["gradient_norm"] = Mean(optax.global_norm(grads), jnp.ones(()))
-        updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
+        updates, opt_state = optimiser.update(
+            grads, state.opt_state, state.params, settings.numbers
+        )
         params = optax.apply_updates(state.params, updates)
         return State(state.step + 1, params, stats, opt_state), metrics
 
@@ -131,9 +153,9 @@ def make_step(
         mean_grads = jax.tree.map(lambda g: g.mean(axis=0), grads)
         return mean_grads, stats, jax.tree.map(lambda m: m.sum(axis=0), metrics)
 
-    def step(state: State, batches, resident) -> tuple[State, Metrics]:
+    def step(state: State, batches, resident, settings: Settings) -> tuple[State, Metrics]:
         def body(state: State, batch: Batch | None) -> tuple[State, Metrics]:
-            return one_step(state, batch, resident)
+            return one_step(state, batch, resident, settings)
 
         return _loop(body, state, batches, steps_per_call, unroll)
 

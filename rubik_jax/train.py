@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import PyTree
 
 from rubik_jax import interrupts, parallel
 from rubik_jax.checkpoints import Checkpoints
 from rubik_jax.errors import Interrupted
 from rubik_jax.keeping import Keeper, Pace
+from rubik_jax.optim import Optimiser
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import Steps, clock, say
 from rubik_jax.report.records import Records
 from rubik_jax.report.stopwatch import Stopwatch
-from rubik_jax.step import State, initialise, make_state, make_step
+from rubik_jax.step import State, initialise, make_settings, make_state, make_step
 from rubik_jax.types import Metrics, Task
 
 AHEAD = 2  # calls whose windows are on their way to the devices, beside the one they work on
@@ -52,7 +52,7 @@ class Data(NamedTuple):
 
 def fit(
     task: Task,
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     data: Data,
     workdir: Path,
     *,
@@ -131,7 +131,7 @@ def _closing(*written: Any) -> Iterator[None]:
 
 def rehearse(
     task: Task,
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     data: Data,
     *,
     pace: Pace,
@@ -168,7 +168,6 @@ def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace,
     step = make_step(
         task,
         optimiser,
-        seed=seed,
         per_device=parallel.per_device(pace.batch_size, pace.accumulate),
         accumulate=pace.accumulate,
         steps_per_call=stride,
@@ -177,20 +176,21 @@ def _compiled(task, optimiser, state: State, first: int, data: Data, pace: Pace,
     )
     state = parallel.replicate(state)
     resident = None if data.resident is None else parallel.spread(data.resident)
+    settings = parallel.replicate(make_settings(seed, optimiser))
     calls = _calls(data, first, stride)
     watch.lap("compiling")
     ahead = list(itertools.islice(calls, 1))
     interrupts.check()
     watch.lap("waiting")
     begun = time.monotonic()
-    compiled = parallel.mapped_step(step, state, ahead[0], resident)
+    compiled = parallel.mapped_step(step, state, ahead[0], resident, settings)
     copies = stride if parallel.on_cpu() else 1
     say(estimate.compiled(compiled, copies, time.monotonic() - begun))
     watch.lap("compiling")
     interrupts.check()
 
     def take(state: State) -> tuple[State, Metrics]:
-        after = compiled(state, ahead.pop(), resident)
+        after = compiled(state, ahead.pop(), resident, settings)
         watch.lap("stepping")
         # While the device works; only what it has to wait for is lost.
         ahead.extend(itertools.islice(calls, 1))

@@ -11,7 +11,7 @@ import pytest
 from configs import classify, contrast, pretrain, reconstruct, restore, segment
 from rubik_jax import knobs, parallel, proxy
 from rubik_jax.main import main
-from rubik_jax.step import example_keys, make_state, make_step
+from rubik_jax.step import example_keys, make_settings, make_state, make_step
 from rubik_jax.types import DEVICES
 from tests.cohorts import write_brats, write_haemorrhage
 
@@ -211,7 +211,6 @@ def trace(task, optimiser, data, workdir, *, pace, seed, initial=None, **_) -> N
     step = make_step(
         task,
         optimiser,
-        seed=seed,
         per_device=per_device,
         accumulate=pace.accumulate,
         steps_per_call=1,
@@ -221,7 +220,10 @@ def trace(task, optimiser, data, workdir, *, pace, seed, initial=None, **_) -> N
         lambda key: parallel.replicate(make_state(task.init(key), optimiser)), key
     )
     batch = parallel.shard(next(data.training(0, 1)), axis=1)
-    after, metrics = jax.eval_shape(jax.pmap(step, axis_name=DEVICES), state, batch, None)
+    after, metrics = jax.eval_shape(
+        jax.pmap(step, axis_name=DEVICES),
+        *(state, batch, None, parallel.replicate(make_settings(seed, optimiser))),
+    )
     assert jax.tree.map(shape, after) == jax.tree.map(shape, state)
     assert "loss" in metrics
 

@@ -17,7 +17,7 @@ import json, re, sys
 import jax, jax.numpy as jnp, numpy as np
 from rubik_jax import parallel
 from rubik_jax.optim import make_optimiser
-from rubik_jax.step import initialise, make_state, make_step
+from rubik_jax.step import initialise, make_settings, make_state, make_step
 from rubik_jax.tasks.pretrain import pretrain
 from tests.tasks.supervised import STILL
 
@@ -32,16 +32,17 @@ task = pretrain(
 )
 optimiser = make_optimiser(name="sgd", weight_decay=0.0, momentum=0.9, clip=0.0, steps=4,
     schedule="constant", rate=0.1, warmup=0, final=0.0, drops=(), drop_factor=0.1)
-step = make_step(task, optimiser, seed=0, per_device=parallel.per_device(batch, 1), accumulate=1,
+step = make_step(task, optimiser, per_device=parallel.per_device(batch, 1), accumulate=1,
     steps_per_call=1, unroll=True)
+settings = parallel.replicate(make_settings(0, optimiser))
 state = parallel.replicate(make_state(initialise(task, 0), optimiser))
 rng, compiled, out = np.random.default_rng(0), None, []
 for number in range(4):
     windows = rng.random((1, batch, *task.window, 2)).astype(np.float32)
     index = np.arange(batch, dtype=np.int32)[None]
     given = parallel.shard({"window": windows, "index": index}, axis=1)
-    compiled = compiled or parallel.mapped_step(step, state, given, None)
-    state, metrics = jax.block_until_ready(compiled(state, given, None))
+    compiled = compiled or parallel.mapped_step(step, state, given, None, settings)
+    state, metrics = jax.block_until_ready(compiled(state, given, None, settings))
     means = parallel.unreplicate(metrics)
     out.append({name: float(mean.total[0] / mean.count[0]) for name, mean in means.items()})
 stats = [x.tolist() for x in jax.tree.leaves(parallel.unreplicate(state.batch_stats))]

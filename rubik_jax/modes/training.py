@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import optax
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -22,7 +21,7 @@ from rubik_jax.modes.embedding import probing
 from rubik_jax.modes.evaluating import report
 from rubik_jax.modes.opening import Run, open_run
 from rubik_jax.modes.splitting import draw_split, keep_split, seen_after
-from rubik_jax.optim import make_optimiser
+from rubik_jax.optim import Optimiser, make_optimiser
 from rubik_jax.report import estimate
 from rubik_jax.report.progress import say
 from rubik_jax.step import initialise
@@ -111,7 +110,7 @@ def rehearsal(config: ConfigDict) -> float:
     return rehearse(run.task, optimiser, _data(run, config), pace=pace, seed=config.seed)
 
 
-def _optimiser_and_pace(config: ConfigDict) -> tuple[optax.GradientTransformation, Pace]:
+def _optimiser_and_pace(config: ConfigDict) -> tuple[Optimiser, Pace]:
     pace = Pace(
         steps=config.steps,
         batch_size=config.batch_size,
