@@ -15,7 +15,7 @@ from rubik_jax.data.identity import Content
 from rubik_jax.data.store import Store
 from rubik_jax.errors import Interrupted, UserError
 from rubik_jax.main import main
-from rubik_jax.modes.comparing import changes, note_changed
+from rubik_jax.modes.comparing import changes, described, note_changed
 
 REPOSITORY = Path(__file__).parents[1]
 CASES = "abcdef"
@@ -205,6 +205,43 @@ def test_what_changed_is_named(now, said):
     assert changes(about, store.only(["x"]), ["x", "y"]) == ({"x": said} if said else {})
     with pytest.raises(UserError, match=r"config\.data\.path=/b holds none of the cases"):
         note_changed(about, store.only(["x"]), ["y"], moved="/b")
+
+
+def test_another_class_is_named_where_the_run_knew_it():
+    content = Content(["a"], None, "d")
+    store = Store(Path(), ({"name": "x", "content": content._asdict()},))
+    about = {"cases": described(store, {"x": "well"})}
+    assert changes(about, store, ["x"], {"x": "ill"}) == {"x": "the class 'ill', not 'well',"}
+    assert changes(about, store, ["x"], {"x": "well"}) == {}
+    del about["cases"]["x"]["target"]  # as of an older run
+    assert changes(about, store, ["x"], {"x": "ill"}) == {}
+
+
+def test_a_run_does_not_go_on_with_other_classes(home, capsys):
+    def classes(flip: bool) -> None:
+        rows = [f"{case},{'xy'[(i + flip) % 2]}" for i, case in enumerate(CASES)]
+        (home / "classes.csv").write_text("\n".join(["case,class", *rows]))
+
+    own = ("--config.model.encoder", "--config.data.path", "--config.data.store", "--config.steps")
+    command = [
+        "main",
+        COMMAND[1].replace("pretrain", "classify"),
+        "--workdir=classified",
+        "--config.data.modalities=('?.nii.gz',)",
+        f"--config.data.labels={home / 'classes.csv'}",
+        "--config.window=(8,8,8)",
+        *(each for each in COMMAND if each.startswith(own)),
+    ]
+    classes(False)
+    assert main(command) == 0
+    (home / "classified" / "results.json").unlink(missing_ok=True)  # as if it had been interrupted
+    classes(True)
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "(6 of 6 cases changed); expected the same files" in (said := sentence(capsys))
+    assert "case 'a' has the class 'y', not 'x', since" in said
+    assert main(["main", "--mode=evaluate", "--workdir=classified"]) == 0
+    assert "cases changed since the run was trained: case" in capsys.readouterr().out
 
 
 def test_what_a_run_has_seen_is_known_by_what_it_holds(begun, capsys):

@@ -258,6 +258,7 @@ def _kept(case: Case, root: Path, begun: dict) -> dict | None:
 def _begun(case: Case, how: Preprocessing, compress: bool, digests: Digests) -> dict:
     """The part of an entry that says what it is of, and so where its files are."""
     content = content_of(case, digests)._asdict()
+    del content["target"]  # which no file of the store depends on
     key = combined([FORMAT, content, preprocess.to_json(how), compress])[:12]
     return {"name": case.name, "key": key, "compress": compress, "content": content}
 

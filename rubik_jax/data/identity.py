@@ -16,17 +16,19 @@ _APART = ("images", "label", "target", "part")
 
 
 class Content(NamedTuple):
-    """Digests of a case's parts, none of which depends on where its files lie.
+    """What a case is made of, digests of its parts, wherever its files lie.
 
     Attributes:
         images: one for each of the case's, in their order; None in the place of one it lacks.
         label: of its mask, or None.
         declared: of its name, and what else its source says of how it is read.
+        target: its class where classes are trained on; a store doesn't know it.
     """
 
     images: list[str | None]
     label: str | None
     declared: str
+    target: str | None = None
 
     @property
     def first(self) -> str:

@@ -13,43 +13,68 @@ from rubik_jax.report.progress import say
 CASES = "cases"  # what a checkpoint's description calls them
 
 
-def contents(store: Store) -> dict[str, Content]:
-    """What the files of each case hold, wherever they lie."""
-    return {entry["name"]: Content(**entry["content"]) for entry in store.entries}
+def contents(store: Store, classes: Mapping[str, str] | None = None) -> dict[str, Content]:
+    """What each case is made of, wherever its files lie.
+
+    Args:
+        store: holds the cases.
+        classes: case -> its class, where classes are trained on.
+    """
+    named = classes or {}
+    return {
+        entry["name"]: Content(**entry["content"])._replace(target=named.get(entry["name"]))
+        for entry in store.entries
+    }
 
 
-def described(store: Store) -> dict[str, dict[str, Any]]:
+def described(store: Store, classes: Mapping[str, str] | None) -> dict[str, dict[str, Any]]:
     """The same, as the checkpoints of a run keep it under `CASES`."""
-    return {name: content._asdict() for name, content in contents(store).items()}
+    return {name: content._asdict() for name, content in contents(store, classes).items()}
 
 
-def changes(about: Mapping[str, Any], store: Store, names: Collection[str]) -> dict[str, str]:
+def changes(
+    about: Mapping[str, Any],
+    store: Store,
+    names: Collection[str],
+    classes: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Cases that aren't what they were when a run began -> what is another.
 
     Args:
         about: what the run's checkpoints say of it.
         store: holds the cases that there are now.
         names: of the cases that are compared; those that the run doesn't know are passed over.
+        classes: as `contents` takes; classes that the run is too old to tell of are passed over.
     """
-    before, now = about.get(CASES, {}), contents(store)
-    found = {name: _change(Content(**before[name]), now[name]) for name in names if name in before}
+    before, now = about.get(CASES, {}), contents(store, classes)
+    found = {}
+    for name in names:
+        if name in before:
+            then = Content(**{"target": now[name].target} | before[name])
+            found[name] = _change(then, now[name])
     return {name: what for name, what in found.items() if what}
 
 
-def refuse_changed(folder: Path, about: Mapping[str, Any], store: Store) -> None:
+def refuse_changed(
+    folder: Path,
+    about: Mapping[str, Any],
+    store: Store,
+    classes: Mapping[str, str] | None = None,
+) -> None:
     """Lets a run go on with the cases that it was begun with alone.
 
     Args:
         folder: the run's.
         about: what its latest checkpoint says of it.
         store: holds its cases.
+        classes: as `contents` takes.
 
     Raises:
-        UserError: the files of a case hold something else by now.
+        UserError: the files of a case hold something else by now, or its class is another.
     """
     if _is_older(about):
         return
-    found = changes(about, store, store.names)
+    found = changes(about, store, store.names, classes)
     if found:
         raise UserError(
             f"--workdir={folder} holds a run that was begun with other data: {_first(found)} since "
@@ -75,7 +100,12 @@ def expecting_own(moved: str | None) -> Iterator[None]:
 
 
 def note_changed(
-    about: Mapping[str, Any], store: Store, names: Sequence[str], *, moved: str | None
+    about: Mapping[str, Any],
+    store: Store,
+    names: Sequence[str],
+    *,
+    moved: str | None,
+    classes: Mapping[str, str] | None = None,
 ) -> None:
     """Says which of a run's cases are no longer what they were, before they are evaluated.
 
@@ -84,6 +114,7 @@ def note_changed(
         store: holds the cases that there are now.
         names: of those that are evaluated; those that the run doesn't know are passed over.
         moved: where the data are looked for, if that isn't where the run had them.
+        classes: as `contents` takes.
 
     Raises:
         UserError: data at another place than the run's are others.
@@ -95,7 +126,7 @@ def note_changed(
             f"config.data.path={moved} holds none of the cases that the run had; expected "
             "--output=FOLDER for others"
         )
-    found = changes(about, store, names)
+    found = changes(about, store, names, classes)
     if not found:
         return
     if moved is not None:
@@ -132,4 +163,6 @@ def _change(before: Content, now: Content) -> str:
     if before.label != now.label:
         both = before.label and now.label
         return "another mask" if both else "a mask" if now.label else "no mask"
+    if before.target != now.target:
+        return f"the class {now.target!r}, not {before.target!r},"
     return "" if before == now else "other labels or channels by its source"

@@ -110,7 +110,8 @@ def _open_again(folder: Path, config: ConfigDict, changed: Collection[str]) -> R
     moved = config.data.path if "data.path" in changed else None
     with expecting_own(moved):
         run = open_run(config, lambda *_: Division(split_of(folder), {}), about)
-    note_changed(about, run.store, getattr(run.split, _part(run)), moved=moved)
+    names = getattr(run.split, _part(run))
+    note_changed(about, run.store, names, moved=moved, classes=run.classes)
     return run
 
 

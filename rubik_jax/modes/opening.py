@@ -48,6 +48,11 @@ class Run(NamedTuple):
     foreground: float = 0.0
     ignore: int = -1
 
+    @property
+    def classes(self) -> dict[str, str]:
+        """Case -> its class, where classes are the task."""
+        return {} if self.targets is None else {case.name: case.target for case in self.cases}
+
     def examples(self, names: Sequence[str]) -> Examples:
         """Those cases, with the answers that the task asks for."""
         masks = "values" in self.task.about

@@ -60,7 +60,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
         kept = ("transfer", "transfer_rows")
         initial, origin = None, {name: before[name] for name in kept if name in before}
         seen = before["seen"]
-        refuse_changed(folder, before, run.store)
+        refuse_changed(folder, before, run.store, run.classes)
     else:
         initial, origin = _begin(config, run, whole=dry_run)
         seen = seen_after(config, run.store, run.split)
@@ -84,7 +84,7 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
             "skipped": dict(run.skipped),
             "channels": run.task.channels,
             "seen": seen,
-            CASES: described(run.store),
+            CASES: described(run.store, run.classes),
             "machine": machine(),
             **origin,
         },
