@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from rubik_jax import failures
 from rubik_jax.errors import UserError
 
 CLAIMS = ".claims"  # in the claimed folder
@@ -74,9 +75,14 @@ def claim(folder: Path, *, stale: float = STALE, beat: float = 30.0) -> Iterator
 
     Raises:
         UserError: the claim can't be written.
+        RunError: the disk is full or fails.
     """
     made = _missing(folder)
-    mine = _take(folder, stale)
+    try:
+        mine = _take(folder, stale)
+    except BaseException:
+        _remove_empty(made)
+        raise
     if mine is None:
         yield False
         return
@@ -121,32 +127,32 @@ def _missing(folder: Path) -> list[Path]:
 
 def _take(folder: Path, stale: float) -> Path | None:
     """The file of the claim that this process made, or None where another holds the folder."""
-    home, failures = _path(folder, 0).parent, 0
+    home, failed = _path(folder, 0).parent, 0
     for _ in range(TRIES):
         try:
             home.mkdir(parents=True, exist_ok=True)
         except (FileNotFoundError, FileExistsError) as error:
             # Another process has just deleted what it made, or it can't be made at all.
-            failures += 1
-            if failures == TRIES or (home.exists() and not home.is_dir()):
+            failed += 1
+            if failed == TRIES or (home.exists() and not home.is_dir()):
                 raise _refused(folder, error) from error
             continue
         except OSError as error:
-            raise _refused(folder, error) from error
+            raise failures.of_file(error, folder) or _refused(folder, error) from error
         try:
             latest = _latest(folder)
             if latest and not _over(_path(folder, latest), stale):
                 return None
             mine = _path(folder, latest + 1)
             with mine.open("x", encoding="utf-8") as file:
-                json.dump(_who(), file)
+                _sign(mine, file)
             return mine
         except FileExistsError:
             return None
         except FileNotFoundError:  # as above
             continue
         except OSError as error:
-            raise _refused(folder, error) from error
+            raise failures.of_file(error, folder) or _refused(folder, error) from error
     return None
 
 
@@ -158,9 +164,25 @@ def _release(mine: Path, lapsed: bool, made: list[Path]) -> None:
             os.utime(mine, (RELEASED, RELEASED))
             return
         mine.unlink()
-        for path in (mine.parent, *made):
+        _remove_empty([mine.parent, *made])
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Deletes those folders, the innermost first, up to one that holds anything."""
+    with suppress(OSError):
+        for path in folders:
             if path.exists():
                 path.rmdir()
+
+
+def _sign(mine: Path, file: TextIO) -> None:
+    """Writes who holds the claim; where the disk refuses that there is none."""
+    try:
+        json.dump(_who(), file)
+        file.flush()
+    except OSError as error:
+        mine.unlink()
+        raise failures.of_file(error, mine) or _refused(mine.parent.parent, error) from error
 
 
 def _renew(
@@ -253,7 +275,8 @@ def _begun(process: int) -> str | None:
 
 
 def _refused(folder: Path, error: OSError) -> UserError:
+    where = _path(folder, 0).parent if folder.is_dir() else folder
     return UserError(
-        f"{folder} can't be claimed: {_path(folder, 0).parent} can't be written "
-        f"({error.strerror or error}); expected a folder that can"
+        f"{folder} can't be claimed: {where} can't be written ({error.strerror or error}); "
+        "expected a folder that can"
     )

@@ -130,8 +130,9 @@ def _of_memory(error: BaseException, config: Mapping[str, Any]) -> RunError | No
         size = f" ({amount(float(asked[1] or asked[2]) * 1024**power)} was requested)"
     tries = "; ".join(_less(config, on_device)) or "try smaller volumes or batches"
     return RunError(
-        f"out of memory on the {'device' if on_device else 'host'}{size}: {tries}; or where more "
-        f"is free, {AGAIN}"
+        f"out of memory on the {'device' if on_device else 'host'}{size}: {tries} (but for "
+        "config.inference.batch_size and config.data.workers a run that has begun needs another "
+        f"--workdir for that); or where more is free, {AGAIN}"
     )
 
 

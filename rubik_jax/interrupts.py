@@ -96,13 +96,13 @@ def result(future: Future[T]) -> T:
 def exit_with(status: int) -> NoReturn:
     """Ends the program that called `install`, whose work is done or was given up.
 
-    Where a signal has ended the work, or ends the wait for threads, it doesn't wait for them:
-    what they still read, from a slow disk say, is for nobody.
+    Where the work was given up, or a signal ends the wait for threads, it doesn't wait for them:
+    what they still read, from a slow disk say, is for nobody, and one that failed may never end.
     """
     _Caught.over = True
     if status == 0 and _Caught.number:
         status = 128 + _Caught.number
-    if status > 128:
+    if status:
         _leave(status)
     sys.exit(status)
 

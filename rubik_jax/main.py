@@ -38,7 +38,7 @@ from rubik_jax.errors import (
     UserError,
 )
 from rubik_jax.modes.posing import TASKS
-from rubik_jax.report.progress import print_anywhere
+from rubik_jax.report.progress import print_anywhere, say
 
 # Those that a config is given to; the others find it in the run.
 EARLIER = ("train", "prepare", "tables")
@@ -46,10 +46,10 @@ TABLES = "tables"  # the task of a config that is a plan of runs, and the mode t
 COMPILED = ".compiled"  # beside the run's folder: the programs of all runs there
 # What the later modes may change of a run's config: what is looked at, not what was trained.
 SOURCE = (
-    *("source", "path", "name", "modalities", "missing", "masks", "labels", "count"),
-    *("on_bad", "pad", "store", "workers"),
+    *("source", "name", "modalities", "missing", "masks", "labels", "count", "on_bad", "pad"),
 )
 LATER = (
+    *workdir.INCIDENTAL,
     *(f"data.{name}" for name in SOURCE),
     *("inference.", "evaluate.", "regions.preset", "regions.define"),
 )
@@ -86,13 +86,12 @@ def main(argv: list[str]) -> int:
             interrupts.check()
             given = arguments.read(argv[1:])
             if given.help:
-                print(_help(given))
+                say(_help(given))
                 return DONE
             if not argv[1:]:
-                print(manual.short())
+                say(manual.short())
             command = _parse(given)
-            if command.mode != "prepare":
-                _require_devices()
+            _require_devices()
             kept = command.folder.absolute().parent / COMPILED
             typed = shlex.join(["python", "-m", "rubik_jax.main", *argv[1:]])
             with _claimed(command), parallel.keep_compiled(kept, make=not command.dry_run):
@@ -115,9 +114,11 @@ def _claimed(command: Command) -> AbstractContextManager:
     """Holds the folder that the command writes into; a plan of runs claims each of them itself.
 
     Raises:
-        UserError: another process writes into it, or nobody can.
+        UserError: another process writes into it, nobody can, or what lies there is another run.
     """
     folder, output = command.folder, command.output
+    if output is not None and (output / workdir.CONFIG).exists():
+        raise UserError(f"--output={output} is a run; expected a folder of its own")
     if command.dry_run or command.mode == "tables":
         return nullcontext()
     if command.mode in EARLIER:

@@ -17,7 +17,10 @@ _EARLIER = (SKIPPED, DATA_REPORT, CLAIMS)  # what may lie there before the run b
 
 # What says where the data lie and how they are worked off. It changes nothing of a run: whether
 # the cases are the same is decided by what their files hold.
-INCIDENTAL = ("data.path", "data.store", "data.compress", "data.workers")
+INCIDENTAL = (
+    *("data.path", "data.store", "data.compress", "data.workers"),
+    "inference.batch_size",  # how many windows at a time
+)
 # Knobs that name a file or folder as seen from where the command is given.
 PATHS = ("data.path", "data.store", "data.split.run", "data.split.file", "init_from")
 
@@ -43,7 +46,8 @@ def check(workdir: Path, config: dict[str, Any]) -> None:
     others = differing(workdir, then, now)
     if others:
         knob = others[0]
-        more = f" (and {len(others) - 1} more knobs)" if len(others) > 1 else ""
+        rest = len(others) - 1
+        more = f" (and {rest} more knob{'s' * (rest > 1)})" if rest else ""
         raise UserError(
             f"--workdir={workdir} holds a run with config.{knob}={then.get(knob)}, not "
             f"{now.get(knob)}{more}; expected the same config, or another folder"
@@ -85,6 +89,8 @@ def rooted(config: dict[str, Any]) -> dict[str, str]:
 
 def usable(workdir: Path) -> None:
     """Raises UserError for a path that no run can have: a file, or where nothing can be written."""
+    if workdir.is_symlink() and not workdir.exists():
+        raise UserError(f"--workdir={workdir} is a link to nothing; expected a folder")
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is a file; expected a folder")
     nearest = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())

@@ -1,5 +1,6 @@
 """A folder is held by one process at a time, and a crash of its holder gives it back."""
 
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from rubik_jax import claims
 from rubik_jax.claims import claim, holder
-from rubik_jax.errors import UserError
+from rubik_jax.errors import RunError, UserError
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -217,6 +218,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         pass
     assert holder(tmp_path / "cell") is None
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_full_disk_leaves_no_claim(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", full)
+        said = "there is no space left on the disk of"
+        with pytest.raises(RunError, match=said), claims.hold(tmp_path / "run"):
+            pass
+        assert not (tmp_path / "run").exists()
+    with claims.hold(tmp_path / "run"):
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

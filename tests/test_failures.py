@@ -158,6 +158,12 @@ def test_a_terminal_that_lacks_a_character_shows_another():
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "1 mm? ? ?\n", "")
 
 
+@pytest.mark.parametrize("words", ["--help", "--help --config=configs/segment.py"])
+def test_a_help_text_that_nobody_reads_on_is_no_error_of_the_program(words):
+    ended = run(f'"$PYTHON" -m rubik_jax.main {words} | head -1')
+    assert ended.returncode in (0, 141) and "Traceback" not in ended.stderr
+
+
 def test_a_command_whose_output_nobody_reads_on_ends_as_by_sigpipe():
     program = (
         f"{SAY}import sys\nfrom rubik_jax.errors import Interrupted\n"

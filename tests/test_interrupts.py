@@ -158,6 +158,18 @@ def test_a_signal_that_comes_twice_at_once_counts_as_one():
     process.communicate()
 
 
+@pytest.mark.parametrize("status", [1, 2])
+def test_work_that_was_given_up_waits_for_no_thread(status):
+    code = (
+        "import threading\nfrom rubik_jax import interrupts\ninterrupts.install()\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        f"print('begun', flush=True)\ninterrupts.exit_with({status})"
+    )
+    process = start(code)
+    assert process.wait(timeout=30) == status
+    process.stdout.close()
+
+
 @pytest.mark.parametrize(("code", "status"), [(READING, 128 + signal.SIGTERM), (FINISHING, 0)])
 def test_a_signal_to_a_program_at_its_end_gives_a_status_of_the_table(code, status):
     process = start(code)

@@ -17,7 +17,7 @@ import rubik_jax
 from configs import pretrain
 from rubik_jax import checkpoints, claims, parallel, workdir
 from rubik_jax.data import volumes
-from rubik_jax.errors import Interrupted
+from rubik_jax.errors import ArgumentError, Interrupted
 from rubik_jax.main import main
 
 SMALL = [
@@ -298,6 +298,29 @@ def test_a_second_command_that_writes_into_a_folder_is_refused(cohort, capsys, m
         assert f"{there / held} is being written by another command (host " in said
         assert f"process {os.getpid()}, since 20" in said
         assert before == {path: path.stat().st_mtime_ns for path in there.rglob("*")}
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "embed", "predict"])
+def test_what_another_run_lives_in_is_no_output(cohort, capsys, mode):
+    config = pretrain.get_config("cohort=folder,debug").to_dict()
+    for run in ("run", "other"):
+        workdir.write(cohort.parent / run / "config.json", config)
+    words = ["main", f"--mode={mode}", f"--workdir={cohort.parent / 'run'}"]
+    words += [f"--input={cohort}"] * (mode == "predict")
+    for run in ("run", "other"):
+        assert main([*words, f"--output={cohort.parent / run}"]) == 2
+        assert "is a run; expected a folder of its own" in sentence(capsys)
+        assert [path.name for path in (cohort.parent / run).iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("mode", ["train", "prepare"])
+def test_a_platform_that_is_not_there_is_a_mistake_in_every_mode(cohort, capsys, mode, monkeypatch):
+    def missing():
+        raise ArgumentError("JAX_PLATFORMS", "is 'cuda', for which jax finds no device here")
+
+    monkeypatch.setattr(parallel, "require_devices", missing)
+    assert main(command(cohort, f"--mode={mode}")) == 2
+    assert "JAX_PLATFORMS is 'cuda'" in sentence(capsys)
 
 
 def test_a_dry_run_claims_nothing(cohort, capsys):

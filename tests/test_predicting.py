@@ -51,6 +51,12 @@ def test_answers_below_the_scans_are_none(tmp_path, marked):
     assert left(tmp_path, tmp_path / "out") == ["out_deeper_b", "site_a"]
 
 
+def test_answers_of_a_call_with_another_output_are_no_scans(tmp_path):
+    one = scan(tmp_path / "a.nii.gz")
+    answer(tmp_path / "first" / "a.nii.gz", one)
+    assert left(tmp_path, tmp_path / "second") == ["a"]
+
+
 def test_the_answer_to_a_scan_that_is_gone_is_known_by_its_mark(tmp_path):
     one = scan(tmp_path / "a.nii.gz")
     answer(tmp_path / "out" / "gone.nii.gz", one)

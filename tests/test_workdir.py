@@ -33,7 +33,7 @@ def test_the_same_config_may_go_on(run):
 def test_another_config_is_refused_with_both_values(run):
     with pytest.raises(UserError, match=r"config\.optim\.rate=0\.001, not 0\.01; expected"):
         workdir.check(run, OTHER)
-    with pytest.raises(UserError, match=r"config\.seed=0, not 1 \(and 1 more knobs\)"):
+    with pytest.raises(UserError, match=r"config\.seed=0, not 1 \(and 1 more knob\)"):
         workdir.check(run, OTHER | {"seed": 1})
 
 
@@ -60,8 +60,22 @@ def test_before_the_first_checkpoint_another_config_may_take_the_place(tmp_path,
 def test_a_knob_that_follows_another_is_not_blamed(run):
     """As optim.warmup follows steps: what lies deeper comes second."""
     changed = CONFIG | {"widths": [4, 9], "optim": CONFIG["optim"] | {"rate": 0.5}}
-    with pytest.raises(UserError, match=r"config\.widths=.* \(and 1 more knobs\)"):
+    with pytest.raises(UserError, match=r"config\.widths=.* \(and 1 more knob\)"):
         workdir.check(run, changed)
+
+
+def test_how_many_windows_are_predicted_at_a_time_makes_no_other_run(run):
+    config = CONFIG | {"inference": {"batch_size": 4, "overlap": 0.5}}
+    workdir.begin(run, config, SPLIT)
+    workdir.check(run, config | {"inference": {"batch_size": 1, "overlap": 0.5}})
+    with pytest.raises(UserError, match=r"config\.inference\.overlap=0\.5, not 0"):
+        workdir.check(run, config | {"inference": {"batch_size": 1, "overlap": 0}})
+
+
+def test_a_link_to_nothing_is_no_folder_of_a_run(tmp_path):
+    (tmp_path / "run").symlink_to("nowhere")
+    with pytest.raises(UserError, match="run is a link to nothing; expected a folder"):
+        workdir.check(tmp_path / "run", CONFIG)
 
 
 def test_a_split_that_changed_since_the_run_began_is_refused(run):
@@ -154,9 +168,8 @@ def test_a_run_from_before_a_knob_goes_on_as_it_did_without(run):
 GEOMETRY = {"geometry": "affine"}
 
 
-@pytest.mark.parametrize("knob", workdir.INCIDENTAL)
-def test_what_does_not_define_a_run_does_not_block_it(run, knob):
-    _, name = knob.split(".")
+@pytest.mark.parametrize("name", ["path", "store", "compress", "workers"])
+def test_what_does_not_define_a_run_does_not_block_it(run, name):
     for then, now in (("one", "two"), (None, "two")):
         workdir.write(run / workdir.CONFIG, CONFIG | {"data": {name: then} | GEOMETRY})
         workdir.check(run, CONFIG | {"data": {name: now} | GEOMETRY})

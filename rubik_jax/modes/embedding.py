@@ -44,8 +44,6 @@ def embed_cases(
     Raises:
         UserError: the run, or the cases, can't be read; or without an output, they are others.
     """
-    if output is not None and (output / workdir.CONFIG).exists():
-        raise UserError(f"--output={output} is a run; expected a folder of its own")
     own, output = output is None, output or folder / FOLDER
     source = export.load_source(folder)
     window = window_of(config)

@@ -43,8 +43,6 @@ def evaluate(
     if output is None:
         report(folder, config, _open_again(folder, config, changed))
         return
-    if (output / workdir.CONFIG).exists():
-        raise UserError(f"--output={output} is a run; expected a folder of its own")
     source = export.load_source(folder)
     run = open_run(config, _all_to_test, source.description)
     names = run.split.test

@@ -56,8 +56,7 @@ def predict(folder: Path, config: ConfigDict, scans: Path, output: Path) -> None
     cases = _without_answers(listing.cases, output)
     if not cases:
         raise UserError(
-            f"--input={scans} holds nothing but answers of an earlier call, which lie in "
-            f"--output={output}; expected scans"
+            f"--input={scans} holds nothing but answers of earlier calls; expected scans"
         )
     if config.task == "segment" and scans.is_dir():
         _refuse_masks_among_scans(cases, output)
@@ -135,19 +134,20 @@ def _scans(config: ConfigDict, scans: Path, channels: int) -> Listing:
 
 
 def _without_answers(cases: Sequence[Case], output: Path) -> list[Case]:
-    """The cases but for the answers that an earlier call wrote into `output`.
+    """The cases but for the answers of earlier calls.
 
-    Those lie in that folder itself, and either carry the mark of what we write or are named as
-    the answer to a case that lies elsewhere.
+    Those carry the mark of what we write, or lie in `output` itself and are named as the answer
+    to a case that lies elsewhere.
     """
     apart = [case for case in cases if not _lie_in(output, case)]
     answers = {f"{case.name}{end}.nii.gz" for case in apart for end in ("", "_probabilities")}
 
     def is_answer(case: Case) -> bool:
         files = [path for path in case.images if path and path.name.endswith(".nii.gz")]
-        return bool(files) and all(path.name in answers or is_ours(path) for path in files)
+        named = answers if _lie_in(output, case) else ()
+        return bool(files) and all(path.name in named or is_ours(path) for path in files)
 
-    return [case for case in cases if not (_lie_in(output, case) and is_answer(case))]
+    return [case for case in cases if not is_answer(case)]
 
 
 def _refuse_masks_among_scans(cases: Sequence[Case], output: Path) -> None:

@@ -19,7 +19,7 @@ from rubik_jax.modes import cohort
 from rubik_jax.modes.comparing import CASES, described, refuse_changed
 from rubik_jax.modes.embedding import probing
 from rubik_jax.modes.evaluating import report
-from rubik_jax.modes.opening import Run, open_run
+from rubik_jax.modes.opening import Run, open_run, window_of
 from rubik_jax.modes.splitting import draw_split, keep_split, seen_after
 from rubik_jax.optim import Optimiser, make_optimiser
 from rubik_jax.report import estimate
@@ -94,6 +94,12 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     )
     report(folder, config, run)
     cohort.say_skipped(run.skipped)
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for what a run refuses before it reads a file."""
+    _optimiser_and_pace(config)
+    window_of(config)
 
 
 def rehearsal(config: ConfigDict) -> float:

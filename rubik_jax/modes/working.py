@@ -4,7 +4,8 @@ import hashlib
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from rubik_jax import failures, interrupts, workdir
 from rubik_jax.claims import claim, holder
 from rubik_jax.errors import RunError, UserError
 from rubik_jax.modes.planning import Cell, in_plan
-from rubik_jax.modes.training import rehearsal, train
+from rubik_jax.modes.training import check, rehearsal, train
 from rubik_jax.report.progress import clock, say, silent
 
 STATE = "state"  # the folder of durations and failures, outside of the runs' own
@@ -98,20 +99,28 @@ def estimate(plan: Plan, config: ConfigDict) -> dict[str, float]:
     known: dict[str, float] = workdir.read(file) if file.exists() else {}
     firsts = {c.kind: c for c in reversed(plan.runnable) if c.kind not in took}
     unknown = [cell for cell in firsts.values() if _told_apart(cell) not in known]
+    for cell in unknown:
+        with _refusals_in_plan(cell, config):
+            check(cell.config)
     if unknown:
         kinds = ", ".join(cell.kind for cell in unknown)
         say(f"estimating by a few steps of each kind of run: {kinds}")
     for cell in unknown:
         begun = time.monotonic()
-        try:
-            with silent():
-                seconds = rehearsal(cell.config)
-        except UserError as error:
-            raise in_plan(error, cell.run, config) from error
+        with _refusals_in_plan(cell, config), silent():
+            seconds = rehearsal(cell.config)
         known[_told_apart(cell)] = time.monotonic() - begun + seconds * cell.config.steps
         workdir.write(file, known)
     rehearsed = {kind: known[_told_apart(cell)] for kind, cell in firsts.items()}
     return rehearsed | {kind: statistics.median(each) for kind, each in took.items()}
+
+
+@contextmanager
+def _refusals_in_plan(cell: Cell, config: ConfigDict) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise in_plan(error, cell.run, config) from error
 
 
 def _told_apart(cell: Cell) -> str:
