@@ -65,11 +65,12 @@ print(int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.ge
     )
 
 
+@pytest.mark.skipif(
+    jax.__version_info__ >= (0, 12), reason="jax has large arrays mapped by itself from 0.12 on"
+)
 def test_a_step_asks_the_system_for_no_memory_once_it_has_it():
     def asked(how: str) -> int:
         command = [sys.executable, "-c", PROGRAM, how]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    # From 0.12 on jax has the larger arrays mapped all the same.
-    few = 0.1 if jax.__version_info__ < (0, 12) else 0.8
-    assert asked("kept") < few * asked("not")
+    assert asked("kept") < 0.1 * asked("not")
