@@ -70,8 +70,8 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.optim.clip = 1.0  # largest global norm of the gradient; 0 for none
 
     c.data = ConfigDict()
-    c.data.source = "folder"  # or brats, clips, medmnist3d, msd, phantom, tfds, ucf101, videos
-    c.data.path = config_dict.placeholder(str)
+    c.data.source = "folder"  # brats, clips, folder, medmnist3d, msd, phantom, tfds, ucf101, videos
+    c.data.path = config_dict.placeholder(str)  # the folder of the scans, or one file
     c.data.name = ""  # tfds: the data set and its split, e.g. brats_2018:train[:80%]
     # folder: a glob for each, relative to the path; brats, msd: their names. () for all there are.
     c.data.modalities = ()
@@ -94,17 +94,17 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.intensity = ConfigDict()
     c.data.intensity.kind = "percentile"  # or window: values, e.g. Hounsfield units; or zscore
     c.data.intensity.low = 0.5  # what becomes 0; with zscore in standard deviations, e.g. -3.0
-    c.data.intensity.high = 99.5  # and 1
+    c.data.intensity.high = 99.5  # what becomes 1, likewise
     c.data.intensity.over = "foreground"  # or whole: what percentiles and zscore are taken over
     c.data.resample = ConfigDict()
     c.data.resample.kind = "none"  # or median: the cohort's spacing; or value
     c.data.resample.spacing = (1.0, 1.0, 1.0)  # value: mm along x, y, z
-    c.data.pad = "refuse"  # volumes smaller than the window; or edge: gives positions away
+    c.data.pad = "refuse"  # volumes smaller than the window; edge pads them: gives cubes away
     c.data.resident = False  # True: the training cases live on the devices
     c.data.split = ConfigDict()  # of cases, class by class where they have classes
     c.data.split.test = 0.2  # share of the cases, never trained on
     c.data.split.validation = 0.1  # share of the rest, chooses the best checkpoint
-    c.data.split.seed = 0
+    c.data.split.seed = 0  # of the draw of the parts
     c.data.split.group = (
         ""  # or a regular expression: cases in which it finds the same stay together
     )
@@ -113,9 +113,9 @@ def base(*, steps: int, batch_size: int) -> ConfigDict:
     c.data.split.file = ""  # or CSV (case,part), JSON, or nnU-Net's splits_final.json
 
     c.every = ConfigDict()
-    c.every.log = max(1, steps // 50)
-    c.every.evaluate = max(1, steps // 10)
-    c.every.checkpoint = max(1, steps // 10)
+    c.every.log = max(1, steps // 50)  # steps between two records
+    c.every.evaluate = max(1, steps // 10)  # and between two evaluations on the validation part
+    c.every.checkpoint = max(1, steps // 10)  # and between two checkpoints
     c.every.probe = 0  # what features tell of the cases' classes; 0 for never
 
     c.evaluate = ConfigDict()
@@ -156,7 +156,7 @@ def supervise(c: ConfigDict, *, window: tuple[int, int, int]) -> None:
     c.optim.encoder.decay = 1.0  # from each stage to the one before it, further
     c.optim.encoder.freeze = 0  # steps during which it doesn't move
 
-    c.data.pad = "edge"  # volumes smaller than the window; or refuse
+    c.data.pad = "edge"  # volumes smaller than the window: pad them by their edge, or refuse
     # Training cases whose labels are used: a number (8) or a share (10%), at least one of a class.
     c.data.labelled = "all"
     c.data.foreground = 0.0  # share of the windows that must hold a labelled voxel

@@ -214,7 +214,7 @@ def encoder(cohort: str, net: str) -> ConfigDict:
     c.convs = (1, *(2 for _ in it.widths[1:]))
     c.strides = it.strides  # pooling before each stage, along x, y, z
     c.norm = "group"  # or batch, none
-    c.dtype = it.dtype  # or bfloat16, float32: what is computed in
+    c.dtype = it.dtype  # float32 or bfloat16: what is computed in
     c.remat = "none"  # or norms, stages: computed again for the gradient instead of kept
     return c
 

@@ -283,7 +283,7 @@ def _unexpected(word: str, name: str) -> str:
         near = f"; did you mean --mode={word}?" if word in MODES else ""
         near = near or (f"; did you mean --config={word}?" if ".py" in word else "")
         return f"unexpected argument {word!r}; {expected}{near}"
-    if near := meant(bare, FLAGS):
+    if near := meant(bare, (*FLAGS, "help", "version")):
         return f"--{name} is no flag; did you mean --{near}?"
     return (
         f"--{name} is no flag; expected one of {', '.join(f'--{flag}' for flag in FLAGS)}, or "

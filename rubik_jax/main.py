@@ -173,7 +173,9 @@ def _run(command: Command, said: str) -> int:
 
         if command.input is None or command.output is None:
             lacking = "--input" if command.input is None else "--output"
-            raise UserError(f"{lacking} is missing; expected a file or folder to predict, and one")
+            raise UserError(
+                f"{lacking} is missing; expected --input=SCAN_OR_FOLDER and --output=FOLDER"
+            )
         predict(folder, config, command.input, command.output)
     else:
         others = [name for name in command.changed if name not in workdir.INCIDENTAL]

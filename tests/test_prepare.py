@@ -88,7 +88,7 @@ def test_a_dry_run_names_all_that_is_wrong_and_writes_nothing(cohort, capsys):
         )
         out, err = capsys.readouterr()
         assert "fits into all" in out
-        assert "2 skipped" in out and "cut short" in out and "is constant" in out
+        assert "2 cases can't be used" in out and "cut short" in out and "is constant" in out
         assert ("2 of 4 cases can't be used" in err) == (status == 2)
     assert not (cohort.parent / "run").exists() and not (cohort.parent / "store").exists()
 
@@ -159,7 +159,10 @@ def test_cases_that_are_too_small_may_be_skipped_unless_all_are():
     )
     kept, small = fitting(store, (8, 8, 8), config)
     assert kept.names == ("b",) and list(small) == ["a"]
-    with pytest.raises(UserError, match=r"smaller than the window of 8x8x8.*\(1 of 1 cases are\)"):
+    with pytest.raises(
+        UserError,
+        match=r"window of 8x8x8.*\(1 of 1 cases are; config\.window=\(5,8,8\) fits into all\)",
+    ):
         fitting(store.only(["a"]), (8, 8, 8), config)
 
 

@@ -128,7 +128,9 @@ def existing(path: str | Path | None) -> Path:
         raise UserError.of("{data.path} is not set: expected the folder that holds the volumes")
     found = Path(path).expanduser()
     if not found.exists():
-        raise UserError.of("{data.path} is {}, which does not exist", found)
+        raise UserError.of(
+            "{data.path} is {}, which does not exist; expected where the scans lie now", found
+        )
     return found
 
 

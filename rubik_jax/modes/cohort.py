@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from rubik_jax import interrupts, workdir
@@ -143,9 +145,25 @@ def fitting(
     small = too_small(store.shapes, store.names, window, config)
     if small and (config.data.on_bad == "fail" or len(small) == len(store)):
         first = next(iter(small.values()))
-        raise UserError((*first.parts, f" ({len(small)} of {len(store)} cases are)"))
+        sizes = np.array([shape[:3] for shape in store.shapes])
+        fits = fitting_all(sizes, window, config)
+        raise UserError((*first.parts, f" ({len(small)} of {len(store)} cases are; {fits})"))
     reasons = {name: str(error) for name, error in small.items()}
     return store.only([name for name in store.names if name not in small]), reasons
+
+
+def fitting_all(
+    sizes: Int[np.ndarray, "n 3"], window: tuple[int, int, int], config: ConfigDict
+) -> str:
+    """The largest window, up to the config's, that fits into all cases, as a knob; in words."""
+    least = np.minimum(sizes.min(axis=0), window)
+    if config.task != "pretrain":
+        return f"config.window=({','.join(map(str, least))}) fits into all"
+    counts, gap = np.array(config.proxy.counts), np.array(config.proxy.gap)
+    cube = (least - (counts - 1) * gap) // counts
+    if cube.min() < 1:
+        return f"the thinnest has {'x'.join(map(str, sizes.min(axis=0)))} voxels"
+    return f"config.proxy.cube=({','.join(map(str, cube))}) fits into all"
 
 
 def too_small(
@@ -194,9 +212,11 @@ def say_apart(store: Store, parts: Split) -> None:
     reasons = outliers.find(store.names, facts)
     if reasons:
         name, why = next(iter(reasons.items()))
+        several = len(reasons) > 1
         say(
-            f"{len(reasons)} of {len(store)} cases stand apart from the others, such as {name!r}: "
-            f"{why[0]}; --mode=prepare shows them all"
+            f"{len(reasons)} of {len(store)} cases {'stand' if several else 'stands'} apart from "
+            f"the others{', such as' if several else ':'} {name!r}: {why[0]}"
+            f"{'; --mode=prepare shows them all' * several}"
         )
 
 

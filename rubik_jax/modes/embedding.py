@@ -157,7 +157,10 @@ def _probe(
     rows = [i for i, name in enumerate(target) if name]
     classes = sorted({target[i] for i in rows})
     if len(classes) < 2:
-        say(f"no probe: the cases have {classes or 'no class'}; config.data.labels may name more")
+        say(
+            f"no probe: the cases have {classes or 'no class'}; config.data.labels names a table "
+            "of classes"
+        )
         return None
     numbers = np.array([classes.index(target[i]) for i in rows])
     fitted, judged = (

@@ -1,6 +1,7 @@
 """Prepares a cohort ahead of training: looks at it, says what it is, fills the store, reports."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 
 from rubik_jax import workdir
 from rubik_jax.data import entries, outliers
+from rubik_jax.data.cases import Case
 from rubik_jax.data.outliers import times
 from rubik_jax.data.rehearsal import Looked, look
 from rubik_jax.data.store import Store
@@ -61,12 +63,17 @@ def prepare(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) ->
         facts,
         reasons=outliers.find(names, facts),
         skipped=listing.skipped | bad,
-        estimate=[*_sizes(sound, window, config), *_cost(sound, len(cases), config)],
+        estimate=[
+            *_classes(cases),
+            *_sizes(sound, window, config),
+            *_cost(sound, len(cases), config),
+        ],
     )
     if dry_run:
         if bad and config.data.on_bad == "fail":
             raise UserError(
-                f"{len(bad)} of {len(cases)} cases can't be used: {next(iter(bad.values()))}"
+                f"{len(bad)} of {len(cases)} cases can't be used: {next(iter(bad.values()))} "
+                "(config.data.on_bad=skip leaves them out)"
             )
         say("this was a dry run: nothing was prepared")
         return
@@ -102,11 +109,28 @@ def _sizes(looked: Sequence[Looked], window: tuple[int, int, int], config: Confi
     sizes = np.array([each.shape[:3] for each in looked])
     least, most = (times(of.tolist()) for of in (sizes.min(0), sizes.max(0)))
     lines = [f"prepared    {least} voxels" + (f" to {most}" if most != least else "")]
-    small = cohort.too_small(
-        [each.shape for each in looked], [e.name for e in looked], window, config
-    )
-    fits = f"smaller than it are {len(small)} of {len(looked)} cases" if small else "fits into all"
+    small = int(np.any(sizes < window, axis=1).sum())
+    fits = "fits into all"
+    if small:
+        refused = config.data.pad == "refuse"
+        done = (
+            "training refuses them" if refused else f"they are padded by data.pad={config.data.pad}"
+        )
+        fits = (
+            f"larger than {small} of {len(looked)} cases: {done}; "
+            f"{cohort.fitting_all(sizes, window, config)}"
+        )
     return [*lines, f"window      {times(window)} voxels, {fits}"]
+
+
+def _classes(cases: Sequence[Case]) -> list[str]:
+    """A line on how many cases each class has, where there are classes."""
+    counts = Counter(case.target for case in cases)
+    without = counts.pop(None, 0)
+    if not counts:
+        return []
+    said = [f"{count} {name!r}" for name, count in sorted(counts.items())]
+    return [f"classes     {', '.join([*said, *[f'{without} without'] * bool(without)])}"]
 
 
 def _cost(looked: Sequence[Looked], count: int, config: ConfigDict) -> list[str]:

@@ -42,7 +42,10 @@ def train(folder: Path, config: ConfigDict, command: str, *, dry_run: bool) -> N
     resolved = json.loads(config.to_json())
     workdir.check(folder, resolved)
     if workdir.finished(folder):
-        say(f"{folder} is finished; --mode=evaluate evaluates it again, another --workdir starts")
+        say(
+            f"{folder} is finished; --mode=evaluate evaluates it again, another --workdir starts "
+            "a new run"
+        )
         return
     optimiser, pace = _optimiser_and_pace(config)
     # A run that has begun keeps its split, and finds its weights in its own checkpoints.

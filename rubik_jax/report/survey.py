@@ -48,7 +48,7 @@ def show(
             _print(_columns("labels", LABELS, labels(facts)))
         _cases(dict(zip(names, facts, strict=True)), reasons)
     if skipped:
-        progress.say(f"\n{len(skipped)} skipped:")
+        progress.say(f"\n{_plural(len(skipped), 'case')} can't be used:")
         _print(_pairs([*skipped.items()][:WORST], style="bold red"), gap=False)
         _more(len(skipped), WORST)
     if estimate:
@@ -144,13 +144,25 @@ def headline(reasons: Mapping[str, Sequence[str]], count: int) -> str:
 def _cases(facts: Mapping[str, Facts], reasons: Mapping[str, Sequence[str]]) -> None:
     """Why some stand apart, and a few of the others."""
     progress.say(f"\n{headline(reasons, len(facts))}")
-    rows = ((name, _joined(why)) for name, why in [*reasons.items()][:WORST])
+    alike: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        alike.setdefault(_joined(why), []).append(name)
+    rows = [(names[0], why + _likewise(names[1:])) for why, names in alike.items()][:WORST]
     _print(_pairs(rows, style="bold yellow"), gap=False)
-    _more(len(reasons), WORST, ", in data_report.html, which preparing writes")
+    shown = sum(map(len, [*alike.values()][:WORST]))
+    _more(len(reasons), shown, ", in data_report.html, which preparing writes")
     others = [name for name in facts if name not in reasons][:SAMPLE]
     if others:
         progress.say("\nOf the others:" if reasons else "\nThe first of them:")
         _print(_pairs((name, line(facts[name])) for name in others), gap=False)
+
+
+def _likewise(names: Sequence[str]) -> str:
+    """The other cases of the same reasons, the first of them by name."""
+    if not names:
+        return ""
+    more = f" and {len(names) - REASONS} more" if len(names) > REASONS else ""
+    return f"\nlikewise {', '.join(names[:REASONS])}{more}"
 
 
 def _spread(values: np.ndarray) -> str:

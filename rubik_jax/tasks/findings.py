@@ -54,7 +54,7 @@ def diagnose(
     ]
     if wrong:
         found.append(
-            f"the network answers {_labels(wrong)}, but in no voxel where the masks have it; try "
+            f"the network answers {_labels(wrong)}, but in no voxel where the masks do; try "
             "more config.steps or another config.optim.rate"
         )
     return found

@@ -5,6 +5,7 @@ labels are painted one after the other, and all scores are of these labels.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ from rubik_jax.tasks import network
 from rubik_jax.tasks.classes import class_weights
 from rubik_jax.tasks.findings import diagnose
 from rubik_jax.types import DEVICES, Batch, Metrics, Task
+
+REGIONS = 3  # in a line
 
 
 def segment(
@@ -248,6 +251,8 @@ def decoder_sizes(classes: int, channels: int, model: dict[str, Any]) -> dict[st
 def show(numbers: dict[str, float]) -> str:
     """Dice and IoU in a line, as far as they're there; a dash where nothing has one."""
     names = {"foreground_dice": "Dice", "foreground_miou": "IoU", "miou": "mIoU"}
+    regions = [name for name in numbers if re.match(r"dice_(?!loss$|\d+$)", name)]
+    names |= {name: f"Dice of {name.removeprefix('dice_')}" for name in regions[:REGIONS]}
     return ", ".join(
         f"{said} {'–' if math.isnan(numbers[name]) else format(numbers[name], '.3f')}"
         for name, said in names.items()

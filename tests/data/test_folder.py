@@ -153,7 +153,7 @@ def test_refusals_name_the_culprit(tmp_path):
         ("four", (), "", r"no volume lies in .*four: expected files that end in \.nii\.gz"),
         ("one", ("*.mha",), "", "matches '\\*.mha'"),
         ("one", ("*_t1.nii",), "*_mask.nii", "no file in .* matches '\\*_mask.nii'"),
-        ("one", ("b_*.nii",), "a_t*.nii", "belong to none of the cases"),
+        ("one", ("b_*.nii",), "a_t*.nii", r"files that match 'a_t\*.nii' belongs to a case"),
         ("two", ("a*",), "", "a.nii matches .* is a folder without DICOM slices"),
         ("two", ("l*",), "", "link.nii matches .* link to nothing"),
         ("three", ("**/*.nii",), "", "both match .* as case 'x_1'"),

@@ -135,9 +135,20 @@ def test_a_modality_is_called_as_its_glob_is(shown):
 
 def test_many_that_stand_apart_are_cut_short(shown):
     names = named(50)
-    lines = shown(names, [facts(i) for i in range(50)], reasons={name: ["odd"] for name in names})
+    lines = shown(
+        names, [facts(i) for i in range(50)], reasons={name: [f"odd {name}"] for name in names}
+    )
     assert sum("odd" in line for line in lines) == survey.WORST
     assert "… and 40 more, in data_report.html, which preparing writes" in lines
+
+
+def test_one_reason_of_many_cases_is_said_once(shown):
+    cases = {name: ["the mask is 0 everywhere"] for name in named(40)} | {"x": ["odd"]}
+    lines = shown([*cases], [facts(i) for i in range(41)], reasons=cases)
+    assert sum("the mask is 0" in line for line in lines) == 1
+    assert any("likewise case_001, case_002, case_003 and 36 more" in line for line in lines)
+    assert any(line.startswith("x") and "odd" in line for line in lines)
+    assert not any("… and" in line for line in lines)
 
 
 def test_of_a_case_with_many_reasons_the_gravest_are_said(shown):
@@ -150,11 +161,11 @@ def test_of_a_case_with_many_reasons_the_gravest_are_said(shown):
 def test_a_sound_cohort_says_so_and_has_a_table_of_labels_if_there_are_any(shown, labels):
     text = "\n".join(shown(named(2), [facts(i, labels=labels) for i in range(2)]))
     assert "No case stands apart from the others." in text
-    assert "skipped" not in text
+    assert "can't be used" not in text
     assert ("mm³" in text) == (labels is not None)
 
 
 def test_a_cohort_of_which_nothing_is_left_shows_why(shown):
     text = "\n".join(shown([], [], skipped={"a": "damaged"}))
-    assert "1 skipped:" in text
+    assert "1 case can't be used:" in text
     assert "damaged" in text

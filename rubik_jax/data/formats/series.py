@@ -139,7 +139,10 @@ def _told(group: Series, root: Path) -> str:
 
 
 def _named(one: Slice, root: Path) -> str:
-    return f"{one.path.relative_to(root)} ({'localizer' if one.localizer else one.kind or 'image'})"
+    kind = one.kind or "image"
+    if one.shape and frames.is_image(one.kind):
+        kind = "localizer" if one.localizer else f"{kind} of another series"
+    return f"{one.path.relative_to(root)} ({kind})"
 
 
 def _listed(groups: Sequence[Series], root: Path) -> str:

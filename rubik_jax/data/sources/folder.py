@@ -65,7 +65,7 @@ def cases(where: Where) -> list[Case]:
     patterns = (*(modalities or ("**/*",)), masks)
     for pattern, files in zip(patterns, (*found, claimed), strict=True):
         if pattern and not files:
-            raise UserError(f"no file in {root} matches {pattern!r}")
+            raise UserError.of("no file in {} matches {!r} ({data.modalities})", root, pattern)
     *images, labels = name_files(patterns, (*found, claimed), sole)
     _refuse_strangers(masks, labels, images)
     called = modalities if len(modalities) > 1 else ()
@@ -146,7 +146,7 @@ def _refuse_strangers(masks: str, labels: dict[str, str], images: list[dict[str,
     names = set().union(*images)
     if labels and not labels.keys() & names:
         raise UserError(
-            f"the {len(labels)} masks that match {masks!r} belong to none of the cases: the first "
+            f"none of the {len(labels)} files that match {masks!r} belongs to a case: the first "
             f"mask is of {min(labels)!r}, the first case is {min(names)!r}; expected the wildcards "
             "of config.data.masks to match what those of config.data.modalities do"
         )
