@@ -73,6 +73,13 @@ def of_dataset(file: object, content: Mapping[str, Any]) -> Declared:
     if background is None and 0 in named:
         notes.append(f"{file} calls label 0 {named[0]!r}, which is taken for the background")
     regions = {name: these for name, these in entries.items() if these != (0,)}
+    for name, these in regions.items():
+        if 0 in these:
+            raise UserError(
+                f"{file} makes {name!r} of {', '.join(map(str, these))}: expected labels above 0, "
+                "which is the background"
+            )
+    _refuse_doubled(file, entries)
     if not any(len(these) > 1 for these in regions.values()):
         return Declared(names=named, ignore=ignore, notes=tuple(notes))
     order = tuple(int(label) for label in content.get("regions_class_order") or ())
@@ -84,13 +91,30 @@ def of_dataset(file: object, content: Mapping[str, Any]) -> Declared:
     return Declared(named, regions, order, ignore, {}, tuple(notes))
 
 
+def _refuse_doubled(file: object, entries: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuses two names of one label."""
+    named: dict[int, str] = {}
+    for name, these in entries.items():
+        if len(these) == 1 and named.setdefault(these[0], name) != name:
+            raise UserError(
+                f"{file} calls label {these[0]} both {named[these[0]]!r} and {name!r}: expected "
+                "one name"
+            )
+
+
+def _whole(number: Any) -> int:
+    if isinstance(number, float) and number != int(number):
+        raise ValueError(f"the label {number} is no whole number")
+    return int(number)
+
+
 def _entries(labels: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name -> labels: version 1 maps numbers to names, version 2 names to one number or several."""
     for key, value in labels.items():
         if isinstance(value, list):
-            yield key, tuple(dict.fromkeys(int(number) for number in value))
+            yield key, tuple(dict.fromkeys(map(_whole, value)))
         elif isinstance(value, int) or not key.isdecimal():
-            yield key, (int(value),)
+            yield key, (_whole(value),)
         else:
             yield str(value), (int(key),)
 

@@ -148,7 +148,7 @@ def told_by(declared: Declared, present: Mapping[str, Collection[int]]) -> str:
         named = {label for label, name in declared.names.items() if tissue_of(name)}
         named |= {label for labels in declared.regions.values() for label in labels}
         if any(meant) and {*labels} <= named and fitting and agree(fitting, labels):
-            return fitting[0]
+            return min(fitting, key=lambda each: len(EDITIONS[each].keys() ^ (named - {0})))
         raise UserError(_ambiguous("neither the files nor the labels are named as of one", fitting))
     groups: dict[tuple[str, ...], set[int]] = {}
     for case, labels in present.items():

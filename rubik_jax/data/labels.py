@@ -15,11 +15,13 @@ _KNOB = "config.data.labels"
 # What spreadsheets, pandas and R write where nothing is known. Exactly so: "none" is a word.
 MISSING = (
     *("", "NaN", "nan", "NAN", "-NaN", "-nan", "NA", "N/A", "n/a", "<NA>", "NaT", "None"),
-    *("NULL", "Null", "null", "#N/A", "#NA", "#NULL!", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!"),
+    *("NULL", "Null", "null", "#N/A", "#N/A N/A", "#NA", "#NV", "#NULL!", "#VALUE!", "#WERT!"),
+    *("#REF!", "#BEZUG!", "#DIV/0!", "#NUM!", "#ZAHL!"),
     *("#NAME?", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
 )
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _PADDED = re.compile(r"[+-]?0[0-9]")
+_LONG = 28  # characters, beyond which decimals would be rounded
 _MOST_NAMED = 5
 
 
@@ -101,7 +103,7 @@ def _by_number(written: Iterable[str]) -> dict[str, str]:
 
     Codes such as 01 keep their zeros, unless the same number is written in another way as well.
     """
-    written = {value for value in written if _NUMBER.fullmatch(value)}
+    written = {value for value in written if _NUMBER.fullmatch(value) and len(value) <= _LONG}
     spellings: dict[Decimal, set[str]] = defaultdict(set)
     for value in written:
         spellings[Decimal(value.replace(",", "."))].add(value)

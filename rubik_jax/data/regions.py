@@ -231,11 +231,11 @@ def _painted(
         )
     found = []
     for place, (name, labels) in enumerate(regions.items()):
+        within = [other for other in regions.values() if {*other} < {*labels}]
         if order:
-            own = {order[place]} & {*labels}
+            own = ({order[place]} & {*labels}).difference(*within)
         else:
-            later = [other for other in regions.values() if {*other} < {*labels}]
-            own = {*labels}.difference(*later)
+            own = {*labels}.difference(*within)
             own = own if len(own) == 1 else own & {*values}
         if len(own) != 1:
             raise UserError(

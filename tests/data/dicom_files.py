@@ -13,6 +13,8 @@ KINDS = {
     "Legacy Converted Enhanced CT": "1.2.840.10008.5.1.4.1.1.2.2",
     "CT": "1.2.840.10008.5.1.4.1.1.2",
     "Ultrasound Multi-frame": "1.2.840.10008.5.1.4.1.1.3.1",
+    "Multi-frame Grayscale Word Secondary Capture": "1.2.840.10008.5.1.4.1.1.7.3",
+    "Nuclear Medicine": "1.2.840.10008.5.1.4.1.1.20",
     "RT Dose": "1.2.840.10008.5.1.4.1.1.481.2",
     "Segmentation": "1.2.840.10008.5.1.4.1.1.66.4",
     "RT Structure Set": "1.2.840.10008.5.1.4.1.1.481.3",

@@ -100,6 +100,54 @@ def test_a_dose_grid_gives_the_distances_of_its_frames(tmp_path):
         formats.open_scan(file)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "Multi-frame Grayscale Word Secondary Capture",
+        "Enhanced MR",
+        "Ultrasound Multi-frame",
+        "Nuclear Medicine",
+    ],
+)
+def test_one_place_and_one_distance_are_those_of_all_frames(tmp_path, kind):
+    place = {"ImagePositionPatient": [1, 2, 3.0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    more = {"PixelSpacing": [0.9, 0.7], "SpacingBetweenSlices": 2.0}
+    scan = formats.open_scan(write(tmp_path / "m.dcm", kind, VOXELS, **place, **more))
+    expected = np.diag([-0.7, -0.9, 2, 1])
+    expected[:3, 3] = -1, -2, 3
+    np.testing.assert_allclose(scan.affine, expected, atol=1e-9)
+    np.testing.assert_array_equal(scan.voxels().T, VOXELS)
+
+
+def content(**values):
+    return lambda k: {"FrameContentSequence": items(**{name: of(k) for name, of in values.items()})}
+
+
+@pytest.mark.parametrize(
+    ("each", "said"),
+    [
+        (
+            lambda k: {"MREchoSequence": items(EffectiveEchoTime=10.0 if k < 3 else 80.0)},
+            r"several volumes \(frame 1 \(echo time 10 ms\) and frame 4 \(echo time 80 ms",
+        ),
+        (content(StackID=lambda k: str(1 + k // 3)), "several volumes .*: stack 1 and stack 2"),
+        (content(StackID=lambda k: str(1 + k % 2)), "several volumes .*: stack 1 and stack 2"),
+        (
+            content(StackID=lambda k: "1", InStackPositionNumber=lambda k: 1 + 2 * k),
+            "frames missing: 6 of the positions 1 to 11 of its stack are there",
+        ),
+    ],
+)
+def test_even_places_alone_make_no_volume(tmp_path, each, said):
+    with pytest.raises(UserError, match=said):
+        formats.open_scan(frames(tmp_path / "e.dcm", VOXELS, RISING, each=each))
+
+
+def test_a_stack_whose_positions_are_counted_is_read(tmp_path):
+    each = content(StackID=lambda k: "1", InStackPositionNumber=lambda k: 6 - k)
+    assert formats.open_scan(frames(tmp_path / "e.dcm", VOXELS, RISING, each=each)).shape[2] == 6
+
+
 def echo(k):
     return {"MREchoSequence": items(EffectiveEchoTime=(10.0, 80.0)[k % 2])}
 
@@ -156,7 +204,7 @@ def test_refuses_frames_that_are_not_one_volume(tmp_path, places, more, said):
     [
         ({"FrameTime": 33.3}, "6 frames that follow one another in time"),
         ({}, "6 frames and says nothing of the place of each"),
-        ({"SpacingBetweenSlices": 2.0}, "says nothing of its place"),
+        ({"SpacingBetweenSlices": 2.0}, "6 frames and says nothing of the place of each"),
     ],
 )
 def test_refuses_frames_without_a_place(tmp_path, values, said):
@@ -193,6 +241,8 @@ STRANGERS = {
     "dose": lambda p: write(p, "RT Dose", VOXELS[:2], GridFrameOffsetVector=[0, 2],
         ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
         PixelSpacing=[1, 1]),
+    "cine": lambda p: write(p, "Ultrasound Multi-frame", VOXELS, FrameTime=33.3),
+    "screenshots": lambda p: write(p, "Ultrasound Multi-frame", VOXELS),
     "localizer": localizer,
     "localizer of the series": lambda p: localizer(
         p, SeriesInstanceUID="1.2.4", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]

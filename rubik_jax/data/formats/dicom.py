@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK
 
-from rubik_jax.data.formats import itk, series
+from rubik_jax.data.formats import frames, itk, series
 from rubik_jax.data.formats.frames import Frame
 from rubik_jax.data.formats.scan import Scan, without_ones
 from rubik_jax.data.formats.series import Slice
@@ -64,26 +64,16 @@ def files(path: Path) -> list[Path]:
 
 def _open_frames(path: Path, file: Slice) -> Scan:
     shape = without_ones(file.shape)
-    if not file.frames:
-        affine = _placed(file)
-        return Scan(path, "DICOM", shape, file.dtype, affine, lambda: _read_frames(file.path, ()))
     places = _in_order(
         file.path, "frames", [_Place(one.index, one.name, one.affine) for one in file.frames]
     )
+    frames.refuse_several(file.path, file.frames)
     ordered = tuple(file.frames[place.index] for place in places)
     dtype = np.dtype(np.float32) if _is_scaled(ordered) else file.dtype
     affine = _affine(places)
     if "Secondary Capture" in file.kind and np.array_equal(affine, _UNPLACED):
         raise UserError(f"{file.path} says nothing of its place, so left and right are unknown")
     return Scan(path, "DICOM", shape, dtype, affine, lambda: _read_frames(file.path, ordered))
-
-
-def _placed(one: Slice) -> np.ndarray:
-    """The affine of a file with frames; GDCM makes one up where the file has none."""
-    made_up = np.array_equal(one.affine, np.diag(one.affine.diagonal()))
-    if made_up and not one.placed:
-        raise UserError(f"{one.path} says nothing of its place, so left and right are unknown")
-    return one.affine
 
 
 def _in_order(path: Path, what: str, places: Sequence[_Place]) -> list[_Place]:
@@ -110,7 +100,13 @@ def _in_order(path: Path, what: str, places: Sequence[_Place]) -> list[_Place]:
         )
     even = np.linspace(origins[0], origins[-1], len(origins))
     step = np.median(gaps) if gaps.size else 1.0
-    if np.linalg.norm(origins - even, axis=1).max() > _UNEVEN * step:
+    off = np.linalg.norm(origins - even, axis=1)
+    if off.max() > _UNEVEN * step:
+        if np.abs(gaps - step).max() <= _UNEVEN * step:
+            raise UserError(
+                f"{path} has {what} that aren't in line: {places[off.argmax()].name} lies "
+                f"{off.max():.4g} mm off"
+            )
         worst = int(np.abs(gaps - step).argmax())
         a, b = places[worst].name, places[worst + 1].name
         raise UserError(
@@ -139,17 +135,15 @@ def _read(slices: Sequence[Slice]) -> np.ndarray:
     return array.reshape(without_ones(array.shape), order="F")
 
 
-def _is_scaled(frames: Sequence[Frame]) -> bool:
+def _is_scaled(ordered: Sequence[Frame]) -> bool:
     """Whether frames differ in slope or intercept, of which GDCM applies the first frame's."""
-    return len({(one.slope, one.intercept) for one in frames}) > 1
+    return len({(one.slope, one.intercept) for one in ordered}) > 1
 
 
 def _read_frames(path: Path, ordered: Sequence[Frame]) -> np.ndarray:
-    """The voxels, the frames in this order; () for that of the file."""
+    """The voxels, the frames in this order."""
     reader = itk.read_information(path, "DICOM")
-    array = itk.array_of(reader.Execute())
-    if ordered:
-        array = array[:, :, [one.index for one in ordered]]
+    array = itk.array_of(reader.Execute())[:, :, [one.index for one in ordered]]
     if _is_scaled(ordered):
         first = min(ordered, key=lambda one: one.index)
         scaled = np.empty(array.shape, np.float32, order="F")

@@ -1,6 +1,6 @@
 """Reads by pydicom what ITK doesn't tell of a DICOM file: its kind, and the place of each frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ _TELLING = (
     ("TemporalPositionSequence", "TemporalPositionTimeOffset", "time offset {:g} s"),
     ("SegmentIdentificationSequence", "ReferencedSegmentNumber", "segment {:g}"),
 )
+# Of those, what is one and the same within a volume.
+_ONE = ("EffectiveEchoTime", "TemporalPositionIndex", "DiffusionBValue", "ReferencedSegmentNumber")
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _PRIVATE = "a private kind"
 
@@ -36,6 +38,8 @@ class Frame(NamedTuple):
     affine: float64 [4, 4], from voxel indices to RAS+ millimetres; the third column is the normal.
     slope, intercept: of its numbers.
     about: what tells it from others, such as its echo time; "" where nothing does.
+    volume: what frames of one volume have in common: their stack, echo and so on.
+    rank: its number in its stack, counted from 1; 0 where the file doesn't say.
     """
 
     index: int
@@ -43,6 +47,8 @@ class Frame(NamedTuple):
     slope: float
     intercept: float
     about: str
+    volume: tuple[str, ...] = ()
+    rank: int = 0
 
     @property
     def name(self) -> str:
@@ -103,9 +109,32 @@ def read(path: Path) -> tuple[Frame, ...]:
         raise UserError(
             f"{path} holds {number} frames that follow one another in time: expected a volume"
         )
-    if number > 1 and not header.get("SpacingBetweenSlices"):
-        raise UserError(f"{path} holds {number} frames and says nothing of the place of each")
+    if number > 1:
+        return tuple(_in_steps(path, number, header))
     return ()
+
+
+def refuse_several(path: Path, frames: Sequence[Frame]) -> None:
+    """Refuses frames of more than one volume, wherever they lie, or of a stack that has gaps.
+
+    Raises:
+        UserError: names two frames of different volumes, or how many of a stack there are.
+    """
+    first = frames[0]
+    other = next((each for each in frames if each.volume != first.volume), None)
+    if other is not None:
+        pairs = zip(first.volume, other.volume, strict=True)
+        what = next(f"{one or 'none'} and {two or 'none'}" for one, two in pairs if one != two)
+        raise UserError(
+            f"{path} holds frames of several volumes ({first.name} and {other.name}: {what}): "
+            "expected one, so keep one stack, echo and time in the file"
+        )
+    ranks = {each.rank for each in frames} - {0}
+    if len(ranks) == len(frames) <= max(ranks) - min(ranks):
+        raise UserError(
+            f"{path} has frames missing: {len(frames)} of the positions {min(ranks)} to "
+            f"{max(ranks)} of its stack are there"
+        )
 
 
 def _frame(path: Path, index: int, own: pydicom.Dataset, shared: pydicom.Dataset) -> Frame:
@@ -127,24 +156,42 @@ def _frame(path: Path, index: int, own: pydicom.Dataset, shared: pydicom.Dataset
         )
     slope = found("PixelValueTransformationSequence", "RescaleSlope")
     intercept = found("PixelValueTransformationSequence", "RescaleIntercept")
-    told = ((words, found(group, keyword)) for group, keyword, words in _TELLING)
+    told = [(key, words, found(group, key)) for group, key, words in _TELLING]
+    said = {key: words.format(float(value)) for key, words, value in told if value is not None}
+    stack = found("FrameContentSequence", "StackID")
     return Frame(
         index,
         _affine(position, orientation, spacing),
         1.0 if slope is None else float(slope),
         float(intercept or 0),
-        ", ".join(words.format(float(value)) for words, value in told if value is not None),
+        ", ".join(said.values()),
+        (f"stack {stack}", *(said.get(key, "") for key in _ONE)),
+        int(found("FrameContentSequence", "InStackPositionNumber") or 0),
     )
+
+
+def _in_steps(path: Path, number: int, header: pydicom.Dataset) -> Iterator[Frame]:
+    """The frames of an object that gives the place of the first, and one distance for all."""
+    tags = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    step = header.get("SpacingBetweenSlices")
+    if not step or not all(header.get(tag) for tag in tags):
+        raise UserError(f"{path} holds {number} frames and says nothing of the place of each")
+    yield from _at(path, header, float(step) * np.arange(number))
 
 
 def _of_grid(path: Path, header: pydicom.Dataset) -> Iterator[Frame]:
     """The frames of an object that gives the distance of each from the first."""
+    offsets = np.array(header.GridFrameOffsetVector, float)
+    yield from _at(path, header, offsets - offsets[0])
+
+
+def _at(path: Path, header: pydicom.Dataset, offsets: np.ndarray) -> Iterator[Frame]:
+    """Frames at those distances (mm) along the normal."""
     where = [header.get(tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient")]
     if not all(where) or not header.get("PixelSpacing"):
         raise UserError(f"{path} has no position or orientation, so its place is unknown")
     first = _affine(*where, header.PixelSpacing)
-    offsets = np.array(header.GridFrameOffsetVector, float)
-    for k, offset in enumerate(offsets - offsets[0]):
+    for k, offset in enumerate(offsets):
         affine = first.copy()
         affine[:3, 3] += offset * first[:3, 2]
         yield Frame(k, affine, 1.0, 0.0, "")

@@ -25,7 +25,8 @@ class Slice(NamedTuple):
     affine: as of a scan; of a single slice, the third column is the normal.
     placed: whether position and orientation stand in the header itself.
     localizer: whether it is there to plan other images on.
-    frames: each, in their order in the file; () where the file doesn't place each.
+    frames: each, in their order in the file; () of a single slice.
+    trouble: why its frames are no volume; "" where they may be.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Slice(NamedTuple):
     placed: bool = False
     localizer: bool = False
     frames: tuple[Frame, ...] = ()
+    trouble: str = ""
 
 
 Series = list[Slice]
@@ -114,7 +116,7 @@ def choose(path: Path) -> tuple[Series, tuple[str, ...]]:
             f"{path} holds {len(images)} DICOM series ({told}{more}): expected one, or the path of "
             "any file of a series to choose it"
         )
-    return images[0], tuple(_named(one, path) for group in aside for one in group)
+    return _sound(images[0]), tuple(_named(one, path) for group in aside for one in group)
 
 
 def _of_file(path: Path) -> Series:
@@ -123,8 +125,15 @@ def _of_file(path: Path) -> Series:
         if any(path.name == one.path.name for one in group):
             if not group[0].shape:
                 raise UserError(f"{path} is of the kind {group[0].kind}, which holds no image")
-            return group
+            return _sound(group)
     raise UserError(f"{path} is hidden or an index: expected a slice, or the folder of slices")
+
+
+def _sound(group: Series) -> Series:
+    """The series; UserError where its frames are no volume."""
+    if group[0].trouble:
+        raise UserError(group[0].trouble)
+    return group
 
 
 def _folders_below(root: Path) -> list[Path]:
@@ -159,13 +168,18 @@ def _slice(path: Path, size: int, changed: int) -> Slice:
     except RuntimeError as error:
         if kind := frames.without_image(path):
             return Slice(path, kind)
-        raise UserError(f"{path} is damaged, or a DICOM file without an image") from error
+        found = _trouble(path) or f"{path} is damaged, or a DICOM file without an image"
+        raise UserError(found) from error
     said = {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
     shape = (*reader.GetSize(), *(1,) * (3 - reader.GetDimension()), itk.components_of(reader))
     placed = bool(said.get(_POSITION) and said.get(_ORIENTATION))
-    each = () if placed and shape[2] == 1 else frames.read(path)
-    if each and len(each) != shape[2]:
-        raise UserError(f"{path} holds {shape[2]} frames and describes {len(each)}")
+    each, trouble = (), ""
+    try:
+        each = () if placed and shape[2] == 1 else frames.read(path)
+        if len(each) != shape[2] and (each or shape[2] > 1):
+            trouble = f"{path} holds {shape[2]} frames and describes {len(each)}"
+    except UserError as error:  # it may lie beside a series, and be no part of it
+        trouble = str(error)
     return Slice(
         path,
         frames.kind_of(said.get(_CLASS, "")),
@@ -177,7 +191,19 @@ def _slice(path: Path, size: int, changed: int) -> Slice:
         placed or bool(each),
         "LOCALIZER" in said.get(_IMAGE_TYPE, "").upper().split("\\"),
         each,
+        trouble,
     )
+
+
+def _trouble(path: Path) -> str:
+    """Why the frames of a file are no volume; "" where they may be, or it's damaged."""
+    try:
+        frames.read(path)
+    except UserError as error:
+        return str(error)
+    except Exception:  # of any kind: its bytes may be anything
+        return ""
+    return ""
 
 
 def _belong(one: Slice, other: Slice) -> bool:
@@ -199,4 +225,5 @@ def _is_aside(group: Series, groups: Sequence[Series]) -> bool:
 
 def _is_volume(group: Series) -> bool:
     first = group[0]
-    return first.placed and not first.localizer and len(group) * first.shape[2] > 1
+    several = len(group) * first.shape[2] > 1
+    return first.placed and several and not (first.localizer or first.trouble)

@@ -78,7 +78,7 @@ def declared(where: Where, cases: Sequence[Case]) -> Declared:
     """Which editions the cases may be of, as their files are named."""
     del where
     suffixes = {
-        case.name: {_FILE.fullmatch(file.name)["suffix"] for file in case.images if file}
+        case.name: {_FILE.fullmatch(lowered(file.name))["suffix"] for file in case.images if file}
         for case in cases
     }
     return Declared(editions={name: editions.by_name(name, of) for name, of in suffixes.items()})

@@ -7,7 +7,6 @@ a list the "label" of a case is its mask, or the class of the whole volume as a 
 is left out.
 """
 
-import glob
 import json
 import os
 import re
@@ -18,6 +17,8 @@ from typing import Any
 from rubik_jax.data import declaration, formats
 from rubik_jax.data.cases import Case, Where, choose, existing, stem
 from rubik_jax.data.declaration import Declared
+from rubik_jax.data.formats import walk
+from rubik_jax.data.formats.scan import lowered
 from rubik_jax.errors import UserError
 
 
@@ -61,8 +62,8 @@ def declared(where: Where, cases: Sequence[Case]) -> Declared:
     """
     file, content, _, found = _read(where)
     said = declaration.of_dataset(file, content)
-    count = content.get("numTraining")
-    if isinstance(count, int) and count != len(found) and cases:
+    count = _count(content)
+    if count is not None and count != len(found) and cases:
         more = f"{file} counts {count} training cases, {len(found)} are there"
         return said._replace(notes=(*said.notes, more))
     return said
@@ -91,6 +92,12 @@ def _read(where: Where) -> tuple[Path, dict[str, Any], tuple[str, ...], list[Cas
     return file, content, known, [case._replace(values=case.label and values) for case in found]
 
 
+def _count(declared: dict) -> int | None:
+    """How many training cases are declared, as a number or a text; None where it says nothing."""
+    said = str(declared.get("numTraining", "")).strip()
+    return int(said) if said.isdecimal() else None
+
+
 def _modalities(declared: dict) -> tuple[str, ...]:
     named = declared.get("channel_names") or declared["modality"]
     if isinstance(named, dict):
@@ -109,8 +116,8 @@ def _listed(root: Path, declared: dict, channels: int) -> Iterator[Case]:
             yield _listed_case(root, entry, channels)
     else:
         found = list(_filed(root, declared["file_ending"], channels))
-        count = declared.get("numTraining")
-        if isinstance(count, int) and 0 < len(found) < count:
+        count = _count(declared)
+        if count is not None and 0 < len(found) < count:
             raise UserError(
                 f"the dataset.json in {root} counts {count} training cases in 'numTraining', but "
                 f"imagesTr holds {len(found)}: expected all of them, as nnU-Net does, or their "
@@ -140,17 +147,24 @@ def _listed_case(root: Path, entry: dict, channels: int) -> Case:
 
 
 def _filed(root: Path, ending: str, channels: int) -> Iterator[Case]:
+    ending = lowered(ending)
     if ending not in formats.SUFFIXES:
         raise UserError(
             f"the dataset.json in {root} has the file_ending {ending!r}: expected one of "
             f"{', '.join(formats.SUFFIXES)}"
         )
-    images, labels = root / "imagesTr", root / "labelsTr"
+    images, masks = (_lying_in(root / name, ending) for name in ("imagesTr", "labelsTr"))
     numbered = re.compile(rf"(.+)_\d{{4}}{re.escape(ending)}")
-    matches = map(numbered.fullmatch, glob.glob(f"*{ending}", root_dir=images))
+    matches = map(numbered.fullmatch, images)
     for name in sorted({match[1] for match in matches if match}):
-        files = _split_files(images, name, ending, channels)
-        yield Case(name, files, labels / f"{name}{ending}")
+        files = (images.get(f"{name}_{channel:04d}{ending}") for channel in range(channels))
+        mask = f"{name}{ending}"
+        yield Case(name, tuple(files), masks.get(mask, root / "labelsTr" / mask))
+
+
+def _lying_in(folder: Path, ending: str) -> dict[str, Path]:
+    """The files of a folder, by their names with the ending in lower case."""
+    return {lowered(name): folder / name for name in walk.match(folder, f"*{ending}")}
 
 
 def _split_files(folder: Path, name: str, ending: str, channels: int) -> tuple[Path | None, ...]:
