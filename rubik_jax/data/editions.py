@@ -175,7 +175,11 @@ def told_by(declared: Declared, present: Mapping[str, Collection[int]]) -> str:
     whole = set().union(*chosen.values())
     one = next((each for each in chosen if whole <= EDITIONS[each].keys()), None)
     if one is None or not all(agree((one, each), of) for each, of in chosen.items()):
-        raise UserError(_ambiguous("the cohort mixes files of several", [*chosen]))
+        raise UserError(
+            "config.regions.preset=brats can't tell the edition of BraTS: the cohort mixes files "
+            f"of {' and '.join(chosen)}, whose labels mean different things; expected a cohort of "
+            "one edition, own regions in config.regions.define, or none"
+        )
     return one
 
 
@@ -213,6 +217,29 @@ def refuse_contradicted(
             f"{' or '.join((*fitting, 'own regions in config.regions.define'))}",
             knob="regions.preset",
         )
+
+
+def refuse_named(
+    edition: str, preset: str, present: Mapping[str, Collection[int]], declared: Declared
+) -> None:
+    """Raises UserError where a case is named as of an edition in which its labels mean otherwise.
+
+    Args:
+        edition: one of `EDITIONS`.
+        preset: by which it was chosen, itself or as "brats".
+        present: case -> the labels of its mask, as of `contradiction`.
+        declared: what the source says.
+    """
+    for case, labels in present.items():
+        own = declared.editions.get(case, ())
+        fitting = [each for each in own if {*labels} <= EDITIONS[each].keys()]
+        if fitting and not any(agree((edition, each), labels) for each in fitting):
+            raise UserError(
+                f"config.regions.preset is {preset!r}, but case {case!r} is named as of "
+                f"{' or '.join(fitting)}, where label {listed(sorted(labels))} means otherwise; "
+                "expected that edition, or own regions in config.regions.define",
+                knob="regions.preset",
+            )
 
 
 def agree(editions: Sequence[str], labels: Collection[int]) -> bool:

@@ -131,6 +131,7 @@ def resolve(
         labels = sorted(set().union(*present.values()))
         edition = editions.told_by(declared, present) if preset == "brats" else preset
         editions.refuse_contradicted(edition, preset, labels, declared)
+        editions.refuse_named(edition, preset, present, declared)
         found = regions_of(edition)
         named = {each for editions in declared.editions.values() for each in editions}
         if named and edition not in named:

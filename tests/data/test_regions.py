@@ -78,13 +78,29 @@ def test_what_names_and_labels_leave_open_is_refused(case, suffix, labels, said)
 def test_files_of_two_numberings_in_one_cohort_are_refused():
     cohort = {"Brats18_A_1": {1, 2, 4}, "BraTS-GLI-00001-000": {1, 2, 3}}
     suffixes = {"Brats18_A_1": ["t1"], "BraTS-GLI-00001-000": ["t1n"]}
-    with pytest.raises(UserError, match="mixes files of several"):
+    with pytest.raises(UserError, match="mixes files of brats_2018 and brats_2023"):
         found(cohort, suffixes, preset="brats")
     both = {"BraTS-MEN-1": {1, 2, 3}, "BraTS-GLI-1": {1, 2, 3, 4}}
     both["BraTS-MET-1"] = set()
     assert found(both, {case: ["t1n"] for case in both}, preset="brats").edition == "brats_2024"
     with pytest.raises(UserError, match="can't tell"):
         named(())
+
+
+def test_a_preset_that_the_names_of_files_contradict_is_refused():
+    glis, peds = ([f"BraTS-{kind}-{n:05d}-000" for n in range(3)] for kind in ("GLI", "PED"))
+    mixed = {case: (1, 2, 3, 4) for case in (*glis, *peds)}
+    names = {case: ["t1n"] for case in mixed}
+    for preset, case in (("brats_2024", peds[0]), ("brats_ped_2024", glis[0])):
+        with pytest.raises(UserError, match=f"{preset}.*, but case '{case}' is named as of"):
+            found(mixed, names, preset=preset)
+    with pytest.raises(UserError, match=r"mixes files of .*; expected a cohort of one edition"):
+        found(mixed, names, preset="brats")
+
+
+def test_an_edition_of_the_labels_that_are_named_is_chosen():
+    names = {1: "NCR/NET", 2: "ED", 4: "ET"}
+    assert found((1, 2, 4), names=names, preset="brats").edition == "brats_2018"
 
 
 def test_names_of_labels_tell_the_edition_and_contradict_another():

@@ -60,18 +60,28 @@ def slices_in(folder: Path) -> list[Path]:
     Raises:
         UserError: the folder, or a file that may be one, cannot be read.
     """
+    found, unread = [], None
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if _may_be_slice(entry))
-        return [folder / name for name in names if _is_slice(folder / name)]
+        for name in sorted(entry.name for entry in os.scandir(folder) if _may_be_slice(entry)):
+            try:
+                found += [folder / name] if _is_slice(folder / name) else []
+            except OSError as error:
+                unread = unread or error
+        if found and unread:  # which may be one of them; elsewhere it's a stray file
+            raise unread
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return found
 
 
 def _may_be_slice(entry: os.DirEntry) -> bool:
     if entry.name.startswith(".") or entry.name.upper() == "DICOMDIR":
         return False
-    lost = entry.is_symlink() and entry.name.lower().endswith(".dcm") and not entry.is_dir()
-    return lost or entry.is_file()
+    named = entry.name.lower().endswith(".dcm")
+    try:
+        return (named and entry.is_symlink() and not entry.is_dir()) or entry.is_file()
+    except OSError:  # a link to itself, say
+        return named
 
 
 def _is_slice(path: Path) -> bool:

@@ -136,6 +136,8 @@ def _matches(root: Path, parts: Sequence[str]) -> Iterator[_Entry]:
 def _children(root: Path, folder: _Entry, parts: Sequence[str]) -> Iterator[_Entry]:
     """What in a folder matches so far."""
     path = root / folder.path
+    if not os.access(path, os.X_OK):  # else its names are listed, and none of its files is found
+        raise UserError(f"{path} is a folder that can't be entered: Permission denied")
     try:
         with os.scandir(path) as entries:
             for entry in entries:
