@@ -66,9 +66,10 @@ def _resident(it: Training) -> Callable[[], None]:
     cohort = loader.resident(it.examples, window=it.task.window, shards=parallel.count())
     cohort = parallel.spread(cohort)
     compiled, state = it.compile(None, cohort), [parallel.replicate(it.state)]
+    settings = it.settings()
 
     def step() -> None:
-        state.append(jax.block_until_ready(compiled(state.pop(), None, cohort))[0])
+        state.append(jax.block_until_ready(compiled(state.pop(), None, cohort, settings))[0])
 
     return step
 

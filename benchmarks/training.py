@@ -67,7 +67,7 @@ class Training(NamedTuple):
         )
 
     def compile(self, batch: PyTree | None, resident: PyTree | None) -> Callable:
-        """The step of `rubik_jax.train`, (state, batch, resident) -> (state, metrics)."""
+        """The step of `rubik_jax.train`, for such arguments and `settings` on the devices."""
         step = make_step(
             self.task,
             self.optimiser,
@@ -77,10 +77,12 @@ class Training(NamedTuple):
             unroll=parallel.on_cpu(),
             foreground=self.foreground,
         )
-        settings = parallel.replicate(make_settings(self.config.seed, self.optimiser))
         state = parallel.replicate(self.state)
-        compiled = parallel.mapped_step(step, state, batch, resident, settings)
-        return lambda *arguments: compiled(*arguments, settings)
+        return parallel.mapped_step(step, state, batch, resident, self.settings())
+
+    def settings(self) -> PyTree:
+        """The last argument of the step, on the devices."""
+        return parallel.replicate(make_settings(self.config.seed, self.optimiser))
 
 
 def set_up(config: ConfigDict, dtype: str, batch: int, workers: int) -> Training:
@@ -146,15 +148,15 @@ def streaming(it: Training, compiled: Callable, held: PyTree) -> Contestant:
     """The contestant of what `build` returned."""
     batches = it.batches(it.workers)
     ahead = [on_devices(next(batches))]
-    state = [parallel.replicate(it.state)]
+    state, settings = [parallel.replicate(it.state)], it.settings()
 
     def step() -> None:
-        after = compiled(state.pop(), ahead.pop(), None)
+        after = compiled(state.pop(), ahead.pop(), None, settings)
         ahead.append(on_devices(next(batches)))
         state.append(jax.block_until_ready(after)[0])
 
     def bare() -> None:
-        state.append(jax.block_until_ready(compiled(state.pop(), held, None))[0])
+        state.append(jax.block_until_ready(compiled(state.pop(), held, None, settings))[0])
 
     cubes = it.batch * it.task.units.get("cubes", 0)
     return Contestant("rubik_jax", it.parameters, it.batch, cubes, step, bare, batches.close)

@@ -4,10 +4,11 @@ python -m rubik_jax.main --config=configs/action.py:clips=generated --workdir=ru
 python -m rubik_jax.main --config=configs/action.py:cohort=haemorrhage --workdir=runs/ucf101 \
     --config.data.path=UCF101      # the folder that holds UCF-101 and ucfTrainTestlist
 
-Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|brats|folder, the one that the encoder is
-for, clips=ucf101|generated, net=vgg|resnet, and debug for the same in miniature. The encoder is
-that of `configs/pretrain.py`; another run starts from it by `--config.init_from`. Generated clips
-are moving shapes of 12 classes: they stand in where UCF101 is absent, and for nothing else.
+Arguments: cohort=phantom|hippocampus|adrenal|haemorrhage|brats|acdc|head_ct|folder, the one that
+the encoder is for, clips=ucf101|generated, net=vgg|resnet, and debug for the same in miniature. The
+encoder is that of `configs/pretrain.py`; another run starts from it by `--config.init_from`.
+Generated clips are moving shapes of 12 classes: they stand in where UCF101 is absent, and for
+nothing else.
 
 Reached on the 120 test clips of the first command, in two to three minutes on two cores: accuracy
 79.2 % (chance 8.3 %), AUC 0.987, at step 480, which the few validation clips choose.
@@ -31,6 +32,8 @@ COHORTS = {
     "adrenal": SMALL,
     "haemorrhage": PAPER,
     "brats": PAPER,
+    "acdc": SMALL,
+    "head_ct": SMALL,
     "folder": PAPER,
 }
 CLIPS = {

@@ -70,7 +70,9 @@ def test_runs_share_the_cohort_that_was_named(cohort):
     for data in (config.data, *(config[kind].data for kind in kinds)):
         for knob in ("source", "path", "intensity"):
             assert data[knob] == own.data[knob]
-    assert config.data.labels == {"haemorrhage": "causes.csv"}.get(cohort, "")
+    assert config.data.labels == {"haemorrhage": "causes.csv", "head_ct": "classes.csv"}.get(
+        cohort, ""
+    )
 
 
 def test_needs_come_first_and_names_are_unique(tmp_path):
