@@ -156,16 +156,16 @@ def _frame(path: Path, index: int, own: pydicom.Dataset, shared: pydicom.Dataset
         )
     slope = found("PixelValueTransformationSequence", "RescaleSlope")
     intercept = found("PixelValueTransformationSequence", "RescaleIntercept")
-    told = [(key, words, found(group, key)) for group, key, words in _TELLING]
-    said = {key: words.format(float(value)) for key, words, value in told if value is not None}
+    values = [(key, words, found(group, key)) for group, key, words in _TELLING]
+    known = {key: words.format(float(value)) for key, words, value in values if value is not None}
     stack = found("FrameContentSequence", "StackID")
     return Frame(
         index,
         _affine(position, orientation, spacing),
         1.0 if slope is None else float(slope),
         float(intercept or 0),
-        ", ".join(said.values()),
-        (f"stack {stack}", *(said.get(key, "") for key in _ONE)),
+        ", ".join(known.values()),
+        (f"stack {stack}", *(known.get(key, "") for key in _ONE)),
         int(found("FrameContentSequence", "InStackPositionNumber") or 0),
     )
 

@@ -94,8 +94,8 @@ def _read(where: Where) -> tuple[Path, dict[str, Any], tuple[str, ...], list[Cas
 
 def _count(declared: dict) -> int | None:
     """How many training cases are declared, as a number or a text; None where it says nothing."""
-    said = str(declared.get("numTraining", "")).strip()
-    return int(said) if said.isdecimal() else None
+    count = str(declared.get("numTraining", "")).strip()
+    return int(count) if count.isdecimal() else None
 
 
 def _modalities(declared: dict) -> tuple[str, ...]:
